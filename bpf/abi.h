@@ -1,0 +1,197 @@
+/*
+ * What the kernel programs and the daemon say to each other.  Every struct stands here once in C and once in
+ * daemon/abi.py as ctypes; static assertions generated from the latter are compiled with this file, so that a
+ * difference stops the build.  All padding is named.
+ */
+
+#define NBSP_STAMP_WORDS 8	/* 512 stamp bits: room for the checkpoints of two generations */
+#define NBSP_CLAUSES 4		/* rules that may protect one object */
+#define NBSP_WALK_MAX 512	/* ancestors looked at before a walk gives up */
+#define NBSP_NAME 256
+#define NBSP_RULES 65536	/* rule numbers, the index of the counters */
+#define NBSP_FILTER_WORDS 131072	/* 64-bit words of one generation's object filter */
+#define NBSP_SB_WORDS 64
+#define NBSP_PORT_WORDS 1024
+#define NBSP_ANCESTORS 8
+#define NBSP_PATH_NAMES 6
+#define NBSP_PATH_NAME 40
+#define NBSP_ARGV 128
+
+/* what an access wants; a clause names those it covers */
+#define ACCESS_READ 1
+#define ACCESS_WRITE 2
+#define ACCESS_EXEC 4
+#define ACCESS_CONNECT 8
+
+/* the technical way an access took, as daemon/programs/catalogue.py names it */
+#define CHANNEL_FILE_OPEN 1
+#define CHANNEL_EXEC 2
+#define CHANNEL_MMAP 3
+#define CHANNEL_RECEIVE 4
+#define CHANNEL_CREATE 5
+#define CHANNEL_MKNOD 6
+#define CHANNEL_MKDIR 7
+#define CHANNEL_SYMLINK 8
+#define CHANNEL_LINK 9
+#define CHANNEL_UNLINK 10
+#define CHANNEL_RMDIR 11
+#define CHANNEL_RENAME 12
+#define CHANNEL_SETATTR 13
+#define CHANNEL_XATTR 14
+#define CHANNEL_ACL 15
+#define CHANNEL_CONNECT 16
+#define CHANNEL_SEND 17
+#define CHANNEL_PACKET 18
+#define CHANNEL_INTERFACE 19
+#define CHANNEL_UNIX_CONNECT 20
+#define CHANNEL_UNIX_SEND 21
+#define CHANNEL_DEVICE_OPEN 22
+
+#define VERDICT_DENIED 1
+#define VERDICT_KILLED 2
+#define VERDICT_AUDITED 3	/* mode: audit, allowed */
+#define VERDICT_OBSERVED 4	/* seen after the effect (tier socket) */
+
+#define OBJECT_FILE 1		/* the inode itself is protected by .policy */
+#define OBJECT_TREE 2		/* everything below is protected by .tree_policy */
+#define OBJECT_SLOTS 4		/* some names in this directory are slots */
+#define OBJECT_WATCH 8		/* a declared path is missing below here: tell the daemon of new names */
+
+#define KIND_NONE 0
+#define KIND_INODE 1
+#define KIND_SLOT 2
+#define KIND_ENDPOINT 3
+#define KIND_ABSTRACT 4
+#define KIND_RDEV 5
+
+#define MODE_ENFORCE 0
+#define MODE_AUDIT 1
+#define ACTION_DENY 0
+#define ACTION_KILL 1
+
+#define CHECKPOINT_PRESENT 1
+#define CHECKPOINT_CHILDREN 2
+#define CHECKPOINT_USER 4
+#define CHECKPOINT_UNIT 8
+#define CHECKPOINT_AFTER 16
+
+struct object_key {
+	__u64 ino;
+	__u32 dev;		/* the superblock's s_dev, the kernel's encoding (major << 20 | minor) */
+	__u32 gen;		/* i_generation; 0 in tier socket */
+};
+
+struct object {
+	__u32 policy;
+	__u32 tree_policy;
+	__u32 flags;
+	__u32 pad;
+};
+
+struct slot_key {
+	struct object_key parent;
+	char name[NBSP_NAME];
+};
+
+struct endpoint_key {
+	__u32 prefixlen;	/* of what follows, in bits */
+	__u8 proto;		/* IPPROTO_TCP, IPPROTO_UDP */
+	__u8 pad;
+	__u16 port;		/* network order */
+	__u8 addr[16];		/* IPv4 as ::ffff:a.b.c.d */
+};
+
+struct clause {
+	__u32 rule;		/* rule number */
+	__u8 access;
+	__u8 mode;
+	__u8 action;
+	__u8 pad;
+	__u64 accept[NBSP_STAMP_WORDS];
+};
+
+struct policy {
+	__u32 count;
+	__u32 pad;
+	struct clause clauses[NBSP_CLAUSES];
+};
+
+struct exe {			/* which checkpoints a program may become */
+	__u32 count;
+	__u32 bits[7];
+};
+
+struct checkpoint {		/* by stamp bit */
+	struct object_key exe;
+	__u32 uid;
+	__u32 unit;
+	__u32 flags;
+	__u32 pad;
+	__u64 after[NBSP_STAMP_WORDS];
+};
+
+struct stamp {			/* by tgid; no entry, no stamp */
+	__u64 start_ticks;	/* start_boottime of the thread group leader in 1/100 s: guards against pid reuse */
+	__u64 bits[NBSP_STAMP_WORDS];
+};
+
+struct generation {		/* by generation slot, 0 or 1 */
+	__u64 number;
+	__u32 filter_mask;	/* words of the object filter in use, minus one */
+	__u32 pad;
+	__u64 children[NBSP_STAMP_WORDS];	/* stamps that survive exec */
+};
+
+struct counter {		/* by rule number */
+	__u64 hits;
+	__u64 lost;		/* hits whose record found no room */
+};
+
+struct resolved {		/* what the kernel calls an inode that the daemon asked about */
+	struct object_key key;
+	__u32 rdev;
+	__u32 mode;
+	__u64 magic;
+	__u64 count;		/* grows with every answer */
+};
+
+struct ancestor {
+	__u64 start_ticks;
+	__u32 tgid;
+	__u32 uid;
+	char comm[16];
+};
+
+struct violation {
+	__u64 time_ns;		/* boot clock */
+	__u64 generation;
+	__u64 start_ticks;
+	__u64 cgroup;
+	__u64 exe_ino;
+	__u32 exe_dev;
+	__u32 rule;
+	__u32 tgid;
+	__u32 tid;
+	__u32 uid;
+	__u32 euid;
+	__u32 gid;
+	__u32 loginuid;		/* 4294967295: not set, or no audit in this kernel */
+	__u32 sessionid;
+	__u8 channel;
+	__u8 verdict;
+	__u8 access;
+	__u8 kind;
+	struct object_key object;	/* the protected inode, or the parent of a slot */
+	__u8 addr[16];
+	__u16 port;		/* host order */
+	__u8 proto;
+	__u8 names;		/* how many of path[] are filled */
+	__u32 ifindex;
+	char comm[16];
+	char exe_name[NBSP_PATH_NAME];
+	__u64 stamps[NBSP_STAMP_WORDS];
+	struct ancestor ancestors[NBSP_ANCESTORS];
+	char path[NBSP_PATH_NAMES][NBSP_PATH_NAME];	/* deepest name first */
+	char abstract[112];
+	char argv[NBSP_ARGV];
+};

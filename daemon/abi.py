@@ -1,0 +1,233 @@
+"""The structs and numbers shared with the kernel programs; bpf/abi.h is the same in C.
+
+`static_assertions()` gives the C text that ties the two: it is compiled with the programs, so drift stops the build.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import c_char, c_uint8, c_uint16, c_uint32, c_uint64
+from enum import IntEnum, IntFlag
+
+STAMP_WORDS = 8
+STAMP_BITS = STAMP_WORDS * 64
+CLAUSES = 4
+NAME = 256
+RULES = 65536
+FILTER_WORDS = 131072
+SB_WORDS = 64
+PORT_WORDS = 1024
+ANCESTORS = 8
+PATH_NAMES = 6
+PATH_NAME = 40
+ARGV = 128
+UNSET_ID = 0xFFFFFFFF
+
+
+class Access(IntFlag):
+    """What an access wants to do with its object."""
+
+    READ = 1
+    WRITE = 2
+    EXEC = 4
+    CONNECT = 8
+
+
+class Channel(IntEnum):
+    """The technical way an access took."""
+
+    FILE_OPEN = 1
+    EXEC = 2
+    MMAP = 3
+    RECEIVE = 4
+    CREATE = 5
+    MKNOD = 6
+    MKDIR = 7
+    SYMLINK = 8
+    LINK = 9
+    UNLINK = 10
+    RMDIR = 11
+    RENAME = 12
+    SETATTR = 13
+    XATTR = 14
+    ACL = 15
+    CONNECT = 16
+    SEND = 17
+    PACKET = 18
+    INTERFACE = 19
+    UNIX_CONNECT = 20
+    UNIX_SEND = 21
+    DEVICE_OPEN = 22
+
+
+class VerdictCode(IntEnum):
+    """What was done about a violation."""
+
+    DENIED = 1
+    KILLED = 2
+    AUDITED = 3
+    OBSERVED = 4
+
+
+class ObjectFlag(IntFlag):
+    """What an inode in the object table stands for."""
+
+    FILE = 1
+    TREE = 2
+    SLOTS = 4
+    WATCH = 8
+
+
+class Kind(IntEnum):
+    """What sort of object a violation names."""
+
+    NONE = 0
+    INODE = 1
+    SLOT = 2
+    ENDPOINT = 3
+    ABSTRACT = 4
+    RDEV = 5
+
+
+class Mode(IntEnum):
+    """Whether a clause denies or only reports."""
+
+    ENFORCE = 0
+    AUDIT = 1
+
+
+class Action(IntEnum):
+    """What happens to the process that a clause denies."""
+
+    DENY = 0
+    KILL = 1
+
+
+class CheckpointFlag(IntFlag):
+    """Which conditions a checkpoint has."""
+
+    PRESENT = 1
+    CHILDREN = 2
+    USER = 4
+    UNIT = 8
+    AFTER = 16
+
+
+class ObjectKey(ctypes.Structure):
+    """An inode: superblock device in the kernel's encoding, number, generation."""
+
+    _fields_ = [("ino", c_uint64), ("dev", c_uint32), ("gen", c_uint32)]
+
+
+class Object(ctypes.Structure):
+    """What protects an inode."""
+
+    _fields_ = [("policy", c_uint32), ("tree_policy", c_uint32), ("flags", c_uint32), ("pad", c_uint32)]
+
+
+class SlotKey(ctypes.Structure):
+    """A name in a directory."""
+
+    _fields_ = [("parent", ObjectKey), ("name", c_char * NAME)]
+
+
+class EndpointKey(ctypes.Structure):
+    """A network endpoint, as the key of a longest-prefix-match trie; the port is in network order."""
+
+    _fields_ = [("prefixlen", c_uint32), ("proto", c_uint8), ("pad", c_uint8), ("port", c_uint16),
+                ("addr", c_uint8 * 16)]
+
+
+class Clause(ctypes.Structure):
+    """One rule's demand."""
+
+    _fields_ = [("rule", c_uint32), ("access", c_uint8), ("mode", c_uint8), ("action", c_uint8), ("pad", c_uint8),
+                ("accept", c_uint64 * STAMP_WORDS)]
+
+
+class Policy(ctypes.Structure):
+    """The demands of all rules on one object."""
+
+    _fields_ = [("count", c_uint32), ("pad", c_uint32), ("clauses", Clause * CLAUSES)]
+
+
+class Exe(ctypes.Structure):
+    """Which checkpoints a program may become."""
+
+    _fields_ = [("count", c_uint32), ("bits", c_uint32 * 7)]
+
+
+class Checkpoint(ctypes.Structure):
+    """A checkpoint's conditions, by stamp bit."""
+
+    _fields_ = [("exe", ObjectKey), ("uid", c_uint32), ("unit", c_uint32), ("flags", c_uint32), ("pad", c_uint32),
+                ("after", c_uint64 * STAMP_WORDS)]
+
+
+class Stamp(ctypes.Structure):
+    """The stamps of a process, by thread group id."""
+
+    _fields_ = [("start_ticks", c_uint64), ("bits", c_uint64 * STAMP_WORDS)]
+
+
+class Generation(ctypes.Structure):
+    """One of the two generation slots."""
+
+    _fields_ = [("number", c_uint64), ("filter_mask", c_uint32), ("pad", c_uint32),
+                ("children", c_uint64 * STAMP_WORDS)]
+
+
+class Counter(ctypes.Structure):
+    """Hits of a rule, and those whose record found no room."""
+
+    _fields_ = [("hits", c_uint64), ("lost", c_uint64)]
+
+
+class Resolved(ctypes.Structure):
+    """What the kernel calls an inode that the daemon asked about."""
+
+    _fields_ = [("key", ObjectKey), ("rdev", c_uint32), ("mode", c_uint32), ("magic", c_uint64), ("count", c_uint64)]
+
+
+class Ancestor(ctypes.Structure):
+    """One step of a process's ancestry."""
+
+    _fields_ = [("start_ticks", c_uint64), ("tgid", c_uint32), ("uid", c_uint32), ("comm", c_char * 16)]
+
+
+class Violation(ctypes.Structure):
+    """One record of the kernel's ring buffer."""
+
+    _fields_ = [
+        ("time_ns", c_uint64), ("generation", c_uint64), ("start_ticks", c_uint64), ("cgroup", c_uint64),
+        ("exe_ino", c_uint64), ("exe_dev", c_uint32), ("rule", c_uint32), ("tgid", c_uint32), ("tid", c_uint32),
+        ("uid", c_uint32), ("euid", c_uint32), ("gid", c_uint32), ("loginuid", c_uint32), ("sessionid", c_uint32),
+        ("channel", c_uint8), ("verdict", c_uint8), ("access", c_uint8), ("kind", c_uint8), ("object", ObjectKey),
+        ("addr", c_uint8 * 16), ("port", c_uint16), ("proto", c_uint8), ("names", c_uint8), ("ifindex", c_uint32),
+        ("comm", c_char * 16), ("exe_name", c_char * PATH_NAME), ("stamps", c_uint64 * STAMP_WORDS),
+        ("ancestors", Ancestor * ANCESTORS), ("path", (c_char * PATH_NAME) * PATH_NAMES), ("abstract", c_char * 112),
+        ("argv", c_char * ARGV)]
+
+
+STRUCTS: dict[str, type[ctypes.Structure]] = {
+    "object_key": ObjectKey, "object": Object, "slot_key": SlotKey, "endpoint_key": EndpointKey, "clause": Clause,
+    "policy": Policy, "exe": Exe, "checkpoint": Checkpoint, "stamp": Stamp, "generation": Generation,
+    "counter": Counter, "resolved": Resolved, "ancestor": Ancestor, "violation": Violation}
+
+ENUMS: dict[str, type[IntEnum] | type[IntFlag]] = {
+    "ACCESS": Access, "CHANNEL": Channel, "VERDICT": VerdictCode, "OBJECT": ObjectFlag, "KIND": Kind, "MODE": Mode,
+    "ACTION": Action, "CHECKPOINT": CheckpointFlag}
+
+
+def static_assertions() -> str:
+    """Return C text that fails to compile when bpf/abi.h and this module differ."""
+    lines = []
+    for name, struct in STRUCTS.items():
+        lines.append(f'_Static_assert(sizeof(struct {name}) == {ctypes.sizeof(struct)}, "size of {name}");')
+        for field in struct._fields_:
+            offset = getattr(struct, field[0]).offset
+            lines.append(f'_Static_assert(__builtin_offsetof(struct {name}, {field[0]}) == {offset}, '
+                         f'"{name}.{field[0]}");')
+    for prefix, enum in ENUMS.items():
+        lines += [f'_Static_assert({prefix}_{m.name} == {int(m)}, "{prefix}_{m.name}");' for m in enum]
+    return "\n".join(lines) + "\n"
