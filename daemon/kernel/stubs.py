@@ -48,11 +48,16 @@ typedef long long loff_t;
 #define PAGE_SIZE 4096
 """
 
+VERSION = """\
+#define KERNEL_VERSION(a, b, c) (((a) << 16) + ((b) << 8) + (c))
+#define LINUX_VERSION_CODE KERNEL_VERSION(5, 15, 0)
+"""
+
 STUBS: dict[str, str] = {
     "linux/kconfig.h": "#define CONFIG_BPF_SYSCALL 1\n",
     "linux/types.h": TYPES,
     "linux/bpf_common.h": "",
-    "linux/version.h": "#define LINUX_VERSION_CODE 0\n",
+    "linux/version.h": VERSION,
     "linux/log2.h": "",
     "asm/page.h": "",
     "uapi/linux/bpf.h": "",
