@@ -254,6 +254,11 @@ class Btf:
             return [(self._text(words[i]), words[i + 1]) for i in range(at, at + 2 * vlen, 2)]
         return None
 
+    def function_id(self, name: str) -> int | None:
+        """Return the BTF id of a function, which bpf(2) wants for a program attached to it."""
+        found = self._find(FUNC, name)
+        return found[0] if found else None
+
     def function_parameters(self, function: str) -> tuple[tuple[str, str], ...] | None:
         """Return name and type ("struct file *") of each parameter, None when this kernel has no such function."""
         parameters = self._parameters(function)
