@@ -1,0 +1,1 @@
+"""The two commands: nbspd, the daemon, and nbsp, the operator's tool."""
