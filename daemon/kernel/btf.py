@@ -19,7 +19,8 @@ VMLINUX = Path("/sys/kernel/btf/vmlinux")
 MAGIC = 0xEB9F
 HEADER = struct.Struct("=HBBIIIII")
 POINTER_SIZE = 8
-CHAIN_MAX = 64      # typedefs, qualifiers and nested anonymous members followed before calling it a loop
+CHAIN_MAX = 64      # typedefs and qualifiers followed before calling it a loop
+ANONYMOUS_MAX = 8   # anonymous structs and unions within one another that are searched for a member
 
 INT, PTR, ARRAY, STRUCT, UNION, ENUM, FWD, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, FUNC_PROTO, VAR, DATASEC, FLOAT, \
     DECL_TAG, TYPE_TAG, ENUM64 = range(1, 20)
@@ -232,9 +233,7 @@ class Btf:
     def _direct(self, type_id: int, name: str, base: int, depth: int = 0) -> tuple[int, int, int] | None:
         """Return type, offset in bits and bitfield bits of a member."""
         type_id = self._strip(type_id)
-        if depth > CHAIN_MAX:
-            raise BtfError("the BTF data is damaged: a struct contains itself")
-        if not type_id or self._head(type_id)[0] not in (STRUCT, UNION):
+        if depth > ANONYMOUS_MAX or not type_id or self._head(type_id)[0] not in (STRUCT, UNION):
             return None
         for member_name, member_type, offset, bits in self._members(type_id):
             if member_name == name:

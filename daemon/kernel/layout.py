@@ -59,9 +59,12 @@ def header_text(btf: Btf, hooks: Sequence[tuple[str, str]] = ()) -> str:
     written: set[str] = set()
     for name in FIELDS:
         _add_struct(btf, name, written, lines)
-    for hook, function in hooks:
-        lines += _hook_lines(btf, hook, function)
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + hook_text(btf, hooks)
+
+
+def hook_text(btf: Btf, hooks: Sequence[tuple[str, str]]) -> str:
+    """Return the macros for those of the hooks that this kernel has."""
+    return "".join(f"{line}\n" for hook, function in hooks for line in _hook_lines(btf, hook, function))
 
 
 def _hook_lines(btf: Btf, hook: str, function: str) -> list[str]:
