@@ -1,0 +1,57 @@
+"""Folders that are built once and named after what went into them."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Callable
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+
+
+def cache_folder() -> Path:
+    """Return the cache: $NBSPD_LAB_CACHE, else /var/cache/nbspd-lab, outside of the checkout so that clones share it."""
+    folder = Path(os.environ.get("NBSPD_LAB_CACHE") or "/var/cache/nbspd-lab")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def digest(*inputs: str | Path) -> str:
+    """Return twelve hexadecimal digits for these texts and these files' contents."""
+    total = hashlib.sha256()
+    for item in inputs:
+        content = item.read_bytes() if isinstance(item, Path) else item.encode()
+        total.update(hashlib.sha256(content).digest())
+    return total.hexdigest()[:12]
+
+
+def say(text: str) -> None:
+    """Tell the person at the terminal what the lab is busy with."""
+    print(f"lab: {text}", file=sys.stderr, flush=True)
+
+
+def built(name: str, build: Callable[[Path], None]) -> Path:
+    """Return the cached folder `name`; `build(folder)` fills it in a temporary place first and only a whole one is renamed."""
+    final = cache_folder() / name
+    with open(cache_folder() / f"{name.split('-')[0]}.lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if final.is_dir():
+            return final
+        say(f"building {name} (once; kept in {cache_folder()})")
+        begin = time.monotonic()
+        work = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=cache_folder()))
+        try:
+            build(work)
+            work.chmod(0o755)
+            work.rename(final)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        say(f"built {name} in {time.monotonic() - begin:.0f} s")
+        return final
