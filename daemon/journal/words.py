@@ -1,0 +1,136 @@
+"""Records in words: one line for the list, a story for the operator who has to do something about it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Iterable
+
+if TYPE_CHECKING:
+    from .record import GapRow, Record
+
+VERDICTS = {"denied": "DENIED", "killed": "KILLED", "audited": "AUDIT", "observed": "SEEN"}
+OUTCOMES = {
+    "denied": "The kernel refused it (EPERM) before it had any effect.",
+    "killed": "The kernel refused it and killed the process.",
+    "audited": "It was allowed: the rule is in audit mode. With mode: enforce it would have been refused.",
+    "observed": "It had already happened when it was seen: this host cannot refuse it on this channel "
+                "(see nbsp coverage)."}
+
+
+def printable(text: str, limit: int = 200) -> str:
+    """Return text without anything that could move a terminal's cursor, and not longer than `limit` characters."""
+    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return shown if len(shown) <= limit else shown[:limit - 1] + "…"
+
+
+def when(time_ns: int) -> str:
+    """Return a wall clock time in local time, to the second."""
+    return datetime.fromtimestamp(time_ns / 1e9).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def either(names: Iterable[str]) -> str:
+    """Return "a", "a or b", "a, b or c"; "nobody" of nothing."""
+    items = [printable(name) for name in names]
+    if not items:
+        return "nobody"
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} or {items[-1]}"
+
+
+def line(record: Record) -> str:
+    """Return the record in one line."""
+    head = f"{record.seq or '-':>6}  {when(record.time_ns)}  "
+    if record.kind == "violation":
+        return (f"{head}{VERDICTS.get(record.verdict, record.verdict):<8}{printable(record.rule)}  {_program(record)} "
+                f"by {_operator(record)}: {_attempt(record)}; only through {either(record.missing)}")
+    if record.kind == "repeat":
+        return (f"{head}{'AGAIN':<8}{printable(record.rule)}  {_program(record)} by {_operator(record)}: "
+                f"{_attempt(record)}; {_times(record.count)} more, as record {record.of}")
+    text = printable(record.text, 400) or record.cause
+    if record.kind == "gap":
+        text += "; ".join(["", *(_gap(row) for row in record.gaps)])
+    return f"{head}{record.kind.upper():<8}{text}{f' (by {printable(record.by)})' if record.by else ''}"
+
+
+def story(record: Record) -> str:
+    """Return the record in full, ending with what to do next."""
+    if record.kind not in ("violation", "repeat"):
+        return _story_of_event(record)
+    rows = [
+        ("What", f"{_program(record)} tried to {_attempt(record)} (channel {record.channel})"),
+        ("When", f"{when(record.time_ns)}, {record.boot_ns / 1e9:.3f} s after boot, generation {record.generation}"),
+        ("Who", _who(record)),
+        ("Program", f"{printable(record.exe) or 'unknown'}, pid {record.pid}"
+                    + (f", started {when(record.started_ns)}" if record.started_ns else "")),
+        ("Command", " ".join(printable(word) for word in record.argv)),
+        ("Came from", _ancestry(record)),
+        ("Where", printable(record.unit or record.cgroup)),
+        ("Stamps", ", ".join(record.stamps) or "none: it came through no checkpoint"),
+        ("Rule", printable(record.rule) + (f", protecting {printable(record.resource)}" if record.resource else "")),
+        ("Reason", printable(record.reason)),
+        ("Owner", printable(record.owner)),
+        ("Outcome", OUTCOMES.get(record.verdict, record.verdict)),
+        ("Next", _next_step(record))]
+    if record.kind == "repeat":
+        rows.insert(1, ("Again", f"{_times(record.count)} since {when(record.first_ns)}, "
+                                 f"all alike; the first is record {record.of}"))
+    return "\n".join(f"{name:<10} {value}" for name, value in rows if value)
+
+
+def _story_of_event(record: Record) -> str:
+    rows = [("What", f"{record.kind}: {printable(record.text or record.cause, 2000)}"), ("When", when(record.time_ns)),
+            ("By", printable(record.by)), ("Why", printable(record.cause) if record.text else "")]
+    if record.kind == "gap":
+        rows.append(("Between", f"{when(record.from_ns)} and {when(record.to_ns)}"))
+        rows += [("Rule", _gap(row)) for row in record.gaps]
+        lost = sum(row.lost + row.gone for row in record.gaps)
+        rows.append(("Next", f"of {lost} no details exist; look at the programs that run now: nbsp audit" if lost
+                     else "nothing was lost: each is in the journal or counted there"))
+    return "\n".join(f"{name:<10} {value}" for name, value in rows if value)
+
+
+def _program(record: Record) -> str:
+    return f"{printable(record.comm) or '?'}[{record.pid}]"
+
+
+def _attempt(record: Record) -> str:
+    return f"{record.action or 'use'} {printable(record.object, 400) or 'an object without a name'}"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
+
+
+def _operator(record: Record) -> str:
+    return printable(record.operator) or printable(record.user) or f"uid {record.uid}"
+
+
+def _who(record: Record) -> str:
+    def named(number: int, name: str) -> str:
+        return f"{printable(name)} ({number})" if name else str(number)
+    parts = [_operator(record), f"uid {named(record.uid, record.user)}"]
+    if record.euid != record.uid:
+        parts.append(f"acting as uid {named(record.euid, record.euser)}")
+    if record.login_uid >= 0:
+        parts.append(f"logged in as {named(record.login_uid, record.login)}")
+    return ", ".join(parts) + (f", session {record.session}" if record.session >= 0 else "")
+
+
+def _ancestry(record: Record) -> str:
+    steps = [f"{printable(step.comm)}[{step.pid}]" for step in reversed(record.ancestry)]
+    return " → ".join([*steps, _program(record)]) if steps else ""
+
+
+def _gap(row: GapRow) -> str:
+    parts = [f"{row.journaled:,} with details in the journal", f"{row.lost:,} lost (counted only)"]
+    if row.gone:
+        parts.append(f"{row.gone:,} were in a journal that is gone")
+    return f"{printable(row.rule)}: {row.hits:,} hits, {', '.join(parts)}"
+
+
+def _next_step(record: Record) -> str:
+    if record.missing:
+        way = f"do it through {either(record.missing)}"
+    else:
+        way = "nobody may do this: the rule names no checkpoint"
+    owner = f"; if it should be allowed, ask {printable(record.owner)}" if record.owner else ""
+    return f"{way}{owner}; who started it: nbsp lineage {record.pid}"
