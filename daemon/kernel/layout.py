@@ -16,6 +16,7 @@ from .fields import FIELDS, PARAMETERS, Field
 from .stubs import STUBS
 
 HEADER = "nbsp_kernel.h"
+HALF_ALIGNED = "nbsp_u64_aligned_4"     # for two words that we read as one number, such as capabilities before 6.3
 
 
 class LayoutError(HostError):
@@ -54,7 +55,8 @@ def write_include(folder: Path, btf: Btf, hooks: Sequence[tuple[str, str]] = ())
 
 def header_text(btf: Btf, hooks: Sequence[tuple[str, str]] = ()) -> str:
     """Return nbsp_kernel.h."""
-    lines = [f"/* Made from the BTF of kernel {btf.kernel}. */", "#pragma once", "#include <linux/types.h>"]
+    lines = [f"/* Made from the BTF of kernel {btf.kernel}. */", "#pragma once", "#include <linux/types.h>",
+             f"typedef __u64 __attribute__((aligned(4))) {HALF_ALIGNED};"]
     lines += [f"struct {name};" for name in FIELDS]
     written: set[str] = set()
     for name in FIELDS:
@@ -130,6 +132,8 @@ def _embedded(shape: Shape) -> list[str]:
 
 def _declare(field: Field, member: Member) -> str:
     base, bracket, count = (field.c_type or _c_type(member.shape)).partition(" [")
+    if base == "__u64" and member.offset % 8:
+        base = HALF_ALIGNED
     space = "" if base.endswith("*") else " "
     return f"{base}{space}{field.name}{bracket.strip()}{count}"
 
