@@ -28,6 +28,10 @@ INT, PTR, ARRAY, STRUCT, UNION, ENUM, FWD, TYPEDEF, VOLATILE, CONST, RESTRICT, F
 # Words that follow the three of every type: a fixed number, and a number for each of its vlen elements.
 TAIL_FIXED = {INT: 1, ARRAY: 3, VAR: 1, DECL_TAG: 1}
 TAIL_EACH = {STRUCT: 3, UNION: 3, ENUM: 2, FUNC_PROTO: 2, DATASEC: 3, ENUM64: 3}
+HEAD_WORDS = 3
+KIND_MASK, VLEN_MASK = 0x7F, 0xFFFFFF       # as wide as since 7.1; before, the added bits are zero
+LAYOUT = struct.Struct("=BBH")              # since 7.1 the data say how long each kind is, also kinds unknown to us
+LAYOUT_HEADER = struct.Struct("=II")
 TRANSPARENT = frozenset({TYPEDEF, VOLATILE, CONST, RESTRICT, TYPE_TAG})
 
 
@@ -88,6 +92,7 @@ class Btf:
         self._words.frombytes(data[types_at:types_at + types_size])
         self._starts = array("I", [0])      # type id -> first word; id 0 is void
         self._named: dict[int, dict[int, list[int]]] = {STRUCT: {}, UNION: {}, FUNC: {}}
+        self._sizes = _type_sizes(data, header_size)
         self._scan()
 
     @classmethod
@@ -101,27 +106,19 @@ class Btf:
     def _scan(self) -> None:
         words, end = self._words, len(self._words)
         starts, named = self._starts, self._named
-        fixed = [TAIL_FIXED.get(kind, 0) + 3 for kind in range(20)]
-        each = [TAIL_EACH.get(kind, 0) for kind in range(20)]
+        sizes = self._sizes
         at = 0
         add_start = starts.append
-        try:
-            while at < end:
-                info = words[at + 1]
-                kind = info >> 24 & 0x1F
-                if kind in named and words[at]:
-                    named[kind].setdefault(words[at], []).append(len(starts))
-                add_start(at)
-                at += fixed[kind]
-                if each[kind]:
-                    at += each[kind] * (info & 0xFFFF)
-                elif not kind:
-                    raise BtfError(f"the BTF data is damaged: type {len(starts) - 1} has no kind")
-        except IndexError:
-            kind = words[at + 1] >> 24 & 0x1F if at + 1 < end else 0
-            if kind >= len(fixed):
-                raise BtfError(f"the BTF data has a type of the unknown kind {kind}") from None
-            at = end + 1
+        while at < end - 2:
+            info = words[at + 1]
+            kind = info >> 24 & KIND_MASK
+            if kind in named and words[at]:
+                named[kind].setdefault(words[at], []).append(len(starts))
+            add_start(at)
+            fixed, each = sizes[kind]
+            if not fixed:
+                raise BtfError(f"the BTF data has a type of the unknown kind {kind}")
+            at += fixed + each * (info & VLEN_MASK) if each else fixed
         if at != end:
             raise BtfError(f"the BTF data is cut short in type {len(starts) - 1}")
 
@@ -131,7 +128,7 @@ class Btf:
             raise BtfError(f"the BTF data is damaged: it refers to type {type_id} of {len(self._starts)}")
         at = self._starts[type_id]
         info = self._words[at + 1]
-        return info >> 24 & 0x1F, info & 0xFFFF, self._words[at + 2], at + 3
+        return info >> 24 & KIND_MASK, info & VLEN_MASK, self._words[at + 2], at + 3
 
     def _text(self, at: int) -> str:
         end = self._strings.find(b"\0", at)
@@ -274,3 +271,16 @@ class Btf:
 def is_readable(path: Path = VMLINUX) -> bool:
     """Tell whether this kernel offers its types."""
     return os.access(path, os.R_OK) and sys.maxsize > 2 ** 32
+
+
+def _type_sizes(data: bytes, header_size: int) -> list[tuple[int, int]]:
+    """Return by kind the words of a type and of each of its elements; 0: unknown."""
+    sizes = [(HEAD_WORDS + TAIL_FIXED.get(kind, 0) if 0 < kind <= ENUM64 else 0, TAIL_EACH.get(kind, 0))
+             for kind in range(KIND_MASK + 1)]
+    if header_size >= HEADER.size + LAYOUT_HEADER.size:
+        at, size = LAYOUT_HEADER.unpack_from(data, HEADER.size)
+        rows = data[header_size + at:header_size + at + size]
+        for kind, (fixed, each, _) in enumerate(LAYOUT.iter_unpack(rows[:len(rows) // 4 * 4])):
+            if ENUM64 < kind <= KIND_MASK:
+                sizes[kind] = HEAD_WORDS + fixed // 4, each // 4
+    return sizes

@@ -43,11 +43,16 @@ class Builder:
         words = [word for parameter, type_id in parameters for word in (self._name(parameter), type_id)]
         return self._add(btf.FUNC, name, self._add(btf.FUNC_PROTO, "", 0, words, len(parameters)))
 
-    def raw(self, kind: int, words: Sequence[int] = ()) -> int:
-        return self._add(kind, "", 0, words)
+    def raw(self, kind: int, words: Sequence[int] = (), vlen: int = 0) -> int:
+        return self._add(kind, "", 0, words, vlen)
 
-    def data(self) -> bytes:
+    def data(self, layout: bytes = b"") -> bytes:
+        """Return the whole; with `layout`, in the format that says how long each kind is."""
         types = b"".join(self._types)
+        if layout:
+            return btf.HEADER.pack(btf.MAGIC, 1, 0, btf.HEADER.size + 8, 0, len(types), len(types) + len(layout),
+                                   len(self._strings)) + struct.pack("=II", len(types), len(layout)) + types + (
+                                       layout + self._strings)
         return btf.HEADER.pack(btf.MAGIC, 1, 0, btf.HEADER.size, 0, len(types), len(types),
                                len(self._strings)) + types + self._strings
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -110,6 +112,22 @@ def test_unknown_kind_is_named() -> None:
     b.raw(25)
     with pytest.raises(BtfError, match="unknown kind 25"):
         Btf(b.data())
+
+
+def test_unknown_kind_is_passed_over_where_the_data_say_how_long_it_is() -> None:
+    b = Builder()
+    b.raw(25, [7, 1, 2, 3, 4], vlen=2)
+    b.record("after", 8, [("x", b.integer("int", 4, True), 32)])
+    rows = [struct.pack("=BBH", 4, 8, 0) if kind == 25 else bytes(4) for kind in range(26)]
+    after = Btf(b.data(b"".join(rows)), "7.1").member("after", "x")
+    assert after is not None and after.offset == 4 and after.shape.is_signed
+
+
+def test_more_elements_than_16_bits_count() -> None:
+    b = Builder()
+    b.raw(btf.ENUM, [0, 0] * 70000, vlen=70000)
+    b.record("after", 8, [])
+    assert Btf(b.data()).struct_size("after") == 8
 
 
 def test_type_that_defines_itself() -> None:
