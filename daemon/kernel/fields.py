@@ -100,3 +100,10 @@ PARAMETERS: dict[str, str] = {
     "mnt_idmap": "idmap",
     "iattr": "attr",
 }
+PARAMETER_SUFFIX = "__nullable"     # marks what may be NULL, for the verifier; since 7.x on mmap_file's file
+
+
+def parameter(name: str) -> str:
+    """Return the canonical name of a hook's parameter."""
+    plain = name.removesuffix(PARAMETER_SUFFIX)
+    return PARAMETERS.get(plain, plain)

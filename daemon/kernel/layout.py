@@ -12,7 +12,7 @@ from typing import Sequence
 
 from ..errors import HostError
 from .btf import ARRAY, ENUM, ENUM64, INT, PTR, STRUCT, Btf, Member, Shape
-from .fields import FIELDS, PARAMETERS, Field
+from .fields import FIELDS, Field, parameter
 from .stubs import STUBS
 
 HEADER = "nbsp_kernel.h"
@@ -34,7 +34,7 @@ def hook_arguments(btf: Btf, function: str) -> dict[str, int] | None:
     indices: dict[str, int] = {}
     index = 0
     for (name, _), count in zip(parameters, slots):
-        indices[PARAMETERS.get(name, name) or f"unnamed{index}"] = index
+        indices[parameter(name) or f"unnamed{index}"] = index
         index += count
     return indices
 

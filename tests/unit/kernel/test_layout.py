@@ -85,7 +85,7 @@ def test_hooks(vmlinux: Btf) -> None:
     assert layout.hook_arguments(vmlinux, "security_no_such_hook") is None
 
 
-@pytest.mark.parametrize("spelling", ["mnt_userns", "mnt_idmap", "idmap"])
+@pytest.mark.parametrize("spelling", ["mnt_userns", "mnt_idmap", "idmap", "idmap__nullable"])
 def test_parameters_have_one_name(spelling: str) -> None:
     b = Builder()
     pointer = b.pointer(0)
