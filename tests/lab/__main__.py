@@ -31,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--bare", action="store_true", help="do not install nbspd")
     parser.add_argument("--keep", action="store_true", help="leave the guest running and say how to reach it")
     parser.add_argument("--attach", metavar="DIR", type=Path, help="run COMMAND in a guest left running by --keep")
+    parser.add_argument("--install", action="store_true", help="with --attach: bring nbspd there up to date with the checkout first")
     parser.add_argument("--stop", metavar="DIR", type=Path, help="switch such a guest off")
     parser.add_argument("--build", action="store_true", help="build the image and the kernel, boot nothing")
     parser.add_argument("command", metavar="COMMAND", nargs="*", help="one word is a shell command line; several are a program and its words")
@@ -43,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.stop:
             Guest.attach(options.stop).stop()
             return 0
-        if not options.command and not options.keep:
+        if not (options.command or options.keep or options.install):
             parser.error("say what to run: -- COMMAND...")
         guest = Guest.attach(options.attach) if options.attach else Guest(
             options.kernel, options.tier, shares=options.share, installs=not options.bare, keeps=options.keep,
@@ -59,6 +60,8 @@ def _run(guest: Guest, options: argparse.Namespace) -> int:
     with guest:
         if not options.attach:
             say(f"{guest.release} tier {guest.tier} up in {guest.boot_s:.0f} s, ready after {time.monotonic() - begin:.0f} s")
+        elif options.install:
+            guest.install()
         status = 0
         if options.command:
             line = options.command[0] if len(options.command) == 1 else shlex.join(options.command)

@@ -16,13 +16,15 @@ from .errors import LabError
 from .image import image
 from .kernels import kernel as kernel_named
 from .overlay import overlay
-from .package import package
+from .package import package, source
 from .qemu import LSM, Machine, Qemu
 
 TIERS = tuple(LSM)
 BOOT_TIMEOUT_S = 300.0
 SETTLE_TIMEOUT_S = 240.0
 INSTALL_TIMEOUT_S = 240.0
+PACKAGE = "/root/nbspd.deb"
+SOURCE = "/usr/src/nbspd"           # where the guest finds the checkout
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,7 @@ class Guest:
         """Boot, wait until systemd is done, install nbspd. Raises LabError with the console's tail."""
         self._folder = Path(tempfile.mkdtemp(prefix="nbspd-lab-"))
         self._qemu = Qemu(self._folder)
-        built = package(self._folder) if self._installs else None
-        initrd = self._machine.kernel.initrd.read_bytes() + overlay(self.tier, [point for _, point in self._machine.shares], built)
+        initrd = self._machine.kernel.initrd.read_bytes() + overlay(self.tier, [point for _, point in self._machine.shares])
         (self._folder / "initrd").write_bytes(initrd)
         begin = time.monotonic()
         try:
@@ -156,8 +157,10 @@ class Guest:
         return self.run(["cat", "--", path], check=True).output
 
     def install(self) -> None:
-        """Install nbspd as a user would; see install.sh."""
-        self.run("/usr/local/lib/nbspd-lab/install", INSTALL_TIMEOUT_S, check=True)
+        """Install, or upgrade to, this checkout's nbspd as a user would: by its Debian package. The source is put beside it."""
+        self.put(PACKAGE, package(self.folder))
+        self.run(f"DEBIAN_FRONTEND=noninteractive dpkg --force-confold -i {PACKAGE}", INSTALL_TIMEOUT_S, check=True)
+        self.run(f"rm -rf {SOURCE} && mkdir -p {SOURCE} && tar -xz -C {SOURCE}", stdin=source(), check=True)
 
     def reboot(self) -> None:
         """Restart the guest's system and wait for it; its disk keeps what was written."""

@@ -17,7 +17,7 @@ KERNELS = {                                                     # name -> suites
     "6.12": ("bookworm-backports", "bookworm"),
     "newest": ("sid",),
 }
-PACKAGES = r"linux-(image|binary|modules)-\d.*-amd64"           # from 7.x the image and the modules are packages of their own
+PACKAGES = r"linux-(base|image|binary|modules)-\d.*-amd64"    # from 7.x on these are packages of their own
 NEEDED = ("virtio_pci", "virtio_blk", "ext4", "crc32c_generic")  # to reach the root file system; udev loads the rest
 UNWANTED = ("drivers/gpu", "drivers/media", "drivers/net/ethernet", "drivers/net/wireless", "drivers/infiniband", "sound")
 BUSYBOX = Path("/bin/busybox")
