@@ -9,6 +9,12 @@ if TYPE_CHECKING:
     from .record import GapRow, Record
 
 VERDICTS = {"denied": "DENIED", "killed": "KILLED", "audited": "AUDIT", "observed": "SEEN"}
+ACTS = {    # where the channel says more than read, write, execute, connect
+    "mmap": "map as code", "receive": "receive a handle on", "create": "create", "mknod": "make the node",
+    "mkdir": "make the folder", "symlink": "make the symbolic link", "link": "make a hard link of", "unlink": "delete",
+    "rmdir": "delete the folder", "rename": "rename or replace", "setattr": "change mode, owner or size of",
+    "xattr": "change extended attributes of", "acl": "change the access list of", "send": "send to",
+    "packet": "send a packet to", "interface": "send a frame to", "unix_send": "send to"}
 OUTCOMES = {
     "denied": "The kernel refused it (EPERM) before it had any effect.",
     "killed": "The kernel refused it and killed the process.",
@@ -93,7 +99,8 @@ def _program(record: Record) -> str:
 
 
 def _attempt(record: Record) -> str:
-    return f"{record.action or 'use'} {printable(record.object, 400) or 'an object without a name'}"
+    act = ACTS.get(record.channel) or ("connect to" if record.action == "connect" else record.action) or "use"
+    return f"{act} {printable(record.object, 400) or 'an object without a name'}"
 
 
 def _times(count: int) -> str:
@@ -116,7 +123,7 @@ def _who(record: Record) -> str:
 
 
 def _ancestry(record: Record) -> str:
-    steps = [f"{printable(step.comm)}[{step.pid}]" for step in reversed(record.ancestry)]
+    steps = [f"{printable(comm)}[{pid}]" for pid, comm, *_ in reversed(record.ancestry)]
     return " → ".join([*steps, _program(record)]) if steps else ""
 
 

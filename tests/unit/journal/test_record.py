@@ -49,7 +49,7 @@ def test_malformed_json_is_refused_with_a_reason(text: str, word: str) -> None:
 
 def test_line_names_rule_program_operator_object_and_checkpoint() -> None:
     line = violation(seq=17).line()
-    for part in ("17", "DENIED", "db-through-pooler", "psql[4000]", "alice, session 7", "connect tcp 127.0.0.1:5432",
+    for part in ("17", "DENIED", "db-through-pooler", "psql[4000]", "alice, session 7", "connect to tcp 127.0.0.1:5432",
                  "only through pooler"):
         assert part in line
 

@@ -1,0 +1,1 @@
+"""From the kernel's violation records to records in words: decoding, coalescing, describing."""
