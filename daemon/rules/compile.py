@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import lru_cache
 from operator import attrgetter
 from typing import Iterable, Mapping, Sequence
 
 from ..abi import Action, Mode
 from .model import Checkpoint, Rule, RuleSet
 from .overlap import Demands, Overlap
+from .pause import paused_collection
 from .plan import (AbstractTarget, Clause, Clauses, EndpointTable, EndpointTarget, PathTarget, Plan, is_local,
                    merge_clauses)
 
@@ -20,6 +20,7 @@ __all__ = ["AbstractTarget", "Clause", "EndpointTable", "EndpointTarget", "PathT
 FORMAT = "nbspd plan 1"
 
 
+@paused_collection()
 def compile_rules(rule_set: RuleSet) -> Plan:
     """Return the plan of a rule set, whose names must all be declared."""
     checkpoints = tuple(sorted(rule_set.checkpoints.values(), key=attrgetter("name")))
@@ -59,7 +60,6 @@ def _digest(checkpoints: Iterable[Checkpoint], rules: Iterable[Rule], updaters: 
             paths: Iterable[PathTarget], endpoints: Iterable[EndpointTarget],
             abstracts: Iterable[AbstractTarget]) -> str:
     """Return the SHA-256 of a canonical encoding; positions in files are not part of it."""
-    @lru_cache(maxsize=None)
     def plain(clauses: Clauses) -> list[tuple[int, int]]:
         return [(clause.rule, clause.access) for clause in clauses]
 

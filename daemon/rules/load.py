@@ -11,6 +11,7 @@ from ..errors import Problem, RulesError
 from .lint import find_problems
 from .model import RuleSet
 from .parse import Declarations, parse_text
+from .pause import paused_collection
 
 MAX_BYTES = 64 << 20
 
@@ -70,6 +71,7 @@ def load_file(path: Path) -> Source:
         return _unread(path, f"the file cannot be read: {error.strerror}", "check its owner, mode and links")
 
 
+@paused_collection()
 def parse_sources(sources: Iterable[Source]) -> RuleSet:
     """Return the rule set of all sources together.
 

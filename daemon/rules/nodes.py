@@ -222,4 +222,5 @@ def _refusal(event: Any, what: str, right: str) -> TextError:
 
 
 def _tagged(event: Any) -> TextError:
-    return _refusal(event, f"the tag {event.tag.replace('tag:yaml.org,2002:', '!!')} is not read here", "leave the tag out")
+    tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+    return _refusal(event, f"the tag {tag} is not read here", "leave the tag out")

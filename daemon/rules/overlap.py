@@ -71,6 +71,14 @@ class Overlap:
         found += [(path, "tree", self.enclosing(path)) for path in self._trees]
         return sorted(found, key=lambda one: one[:2])
 
+    def declared(self, path: str, kind: str) -> Demands:
+        """Return the demands of the rules that name a path themselves."""
+        return self._trees[path] if kind == "tree" else self._paths[path]
+
+    def at(self, path: str) -> Demands:
+        """Return all demands on any path."""
+        return self._merge(self._paths.get(path, NONE), self.enclosing(path)) if path.startswith("/") else NONE
+
     def enclosing(self, path: str) -> Demands:
         """Return the demands of the trees at a path and above it."""
         if not self._trees:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Callable, Iterable, TypeVar
+from typing import Callable, Iterable, NamedTuple, TypeVar
 
 from ..errors import Problem
 from . import values
@@ -29,8 +29,7 @@ _KINDS = {Scalar: "one value", Mapping: "a mapping", Sequence: "a list"}
 _LIKE = {Scalar: "a single text", Mapping: "indented lines of name: value", Sequence: "[one, two]"}
 
 
-@dataclass(frozen=True)
-class Reference:
+class Reference(NamedTuple):
     """A name that something must declare."""
 
     kind: str       # checkpoint | resource
@@ -210,12 +209,17 @@ class _Parser:
             self._problem(node, f"{what} is {_KINDS[type(node)]}", f"write {_LIKE[Mapping]}")
             return None
         fields: Fields = {}
+        nulls = []
         for key, value in node.items:
             if isinstance(key, Scalar) and key.text in known and key.text not in fields:
                 fields[key.text] = value
+                if isinstance(value, Scalar) and value.is_null:
+                    nulls.append(key.text)
             else:
                 self._key(key, fields, known, f"in {what}")
-        return {key: value for key, value in fields.items() if not (isinstance(value, Scalar) and value.is_null)}
+        for name in nulls:
+            del fields[name]
+        return fields
 
     def _key(self, key: Node, seen: dict[str, Node], known: Iterable[str], place: str) -> str | None:
         """Return a key that is known and new, else say why not."""
@@ -254,7 +258,7 @@ class _Parser:
             value = self._value(item, read)
             if value is None:
                 continue
-            if value in found:
+            if found and value in found:
                 self._problem(item, f"{_spelled(item)} stands twice in {name}", "keep one")
             found[value] = None
         return tuple(found)
@@ -265,7 +269,7 @@ class _Parser:
         node = fields.get(name)
         if isinstance(node, Sequence):
             self._into.references += [Reference(kind, item.text, owner, self._name, item) for item in node.items
-                                      if isinstance(item, Scalar)]
+                                      if isinstance(item, Scalar) and item.text in found]
         return found
 
     def _refer_one(self, fields: Fields, name: str, kind: str, owner: str) -> str | None:

@@ -11,6 +11,8 @@ from .model import Checkpoint, Network, Resource, Rule
 Address = Union[IPv4Address, IPv6Address]
 MAPPED = 0xFFFF << 32           # IPv4 a.b.c.d is ::ffff:a.b.c.d, as in the kernel's table
 BITS = 128
+_LOOPBACK = (MAPPED >> 24) + 127        # 127/8
+_LOCAL = (0, 1, MAPPED)                 # ::, ::1, 0.0.0.0
 
 
 @dataclass(frozen=True, order=True)
@@ -104,9 +106,8 @@ def network_bits(network: Network) -> tuple[int, int]:
 
 def is_local(network: Network) -> bool:
     """Return whether a network stands for the host itself wherever it is: 127/8, ::1 and the unspecified addresses."""
-    if network.prefixlen == network.max_prefixlen and network.network_address.is_unspecified:
-        return True
-    return network.is_loopback
+    length, bits = network_bits(network)
+    return length >= 104 and bits >> 24 == _LOOPBACK or length == BITS and bits in _LOCAL
 
 
 class EndpointTable:

@@ -177,11 +177,12 @@ def _no_network(text: str, spelled: str) -> Wrong:
         return Wrong(f"{shown!r}: {spelled[:50]!r} is not an address", "write it like 127.0.0.1, [::1] or 10.0.0.0/8")
     port = text.rpartition(":")[2]
     if (network.version == 6) != text.startswith("["):
-        return Wrong(f"{shown!r}: brackets are for IPv6, and only for it", f"write {_spell(network)}:{port}")
-    return Wrong(f"{shown!r} has host bits set", f"write {_spell(network)}:{port}, "
-                 f"or {_spell(ip_network(spelled.partition('/')[0]))}:{port} for the one address")
+        return Wrong(f"{shown!r}: brackets are for IPv6, and only for it", f"write {spell_network(network)}:{port}")
+    return Wrong(f"{shown!r} has host bits set", f"write {spell_network(network)}:{port}, "
+                 f"or {spell_network(ip_network(spelled.partition('/')[0]))}:{port} for the one address")
 
 
-def _spell(network: Network) -> str:
+def spell_network(network: Network) -> str:
+    """Return a network as it is written before a port."""
     text = str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
     return f"[{text}]" if isinstance(network.network_address, IPv6Address) else text
