@@ -16,6 +16,13 @@
 #define NBSP_PATH_NAMES 6
 #define NBSP_PATH_NAME 40
 #define NBSP_ARGV 128
+#define NBSP_STAMPS 32768	/* processes that carry a stamp */
+#define NBSP_UNITS 1024
+#define NBSP_UNIT_CGROUPS 8192
+#define NBSP_NEWBORNS 16384
+#define NBSP_NEWBORN_BYTES 65536
+#define NBSP_SUN_NAME 110
+#define NBSP_RDEV_DEV 0xffffffff	/* object_key.dev of a device number; .ino is the number */
 
 /* what an access wants; a clause names those it covers */
 #define ACCESS_READ 1
@@ -54,8 +61,6 @@
 
 #define OBJECT_FILE 1		/* the inode itself is protected by .policy */
 #define OBJECT_TREE 2		/* everything below is protected by .tree_policy */
-#define OBJECT_SLOTS 4		/* some names in this directory are slots */
-#define OBJECT_WATCH 8		/* a declared path is missing below here: tell the daemon of new names */
 
 #define KIND_NONE 0
 #define KIND_INODE 1
@@ -90,7 +95,12 @@ struct object {
 
 struct slot_key {
 	struct object_key parent;
-	char name[NBSP_NAME];
+	__u64 name;		/* name_hash(): a collision protects too much, never too little */
+};
+
+struct slot {			/* what protects a name, whatever inode stands there */
+	__u32 policy;
+	__u32 tree_policy;	/* everything below it, when it is a directory */
 };
 
 struct endpoint_key {
@@ -140,6 +150,34 @@ struct generation {		/* by generation slot, 0 or 1 */
 	__u32 filter_mask;	/* words of the object filter in use, minus one */
 	__u32 pad;
 	__u64 children[NBSP_STAMP_WORDS];	/* stamps that survive exec */
+};
+
+struct unit_path {		/* a unit's cgroup, from the root of the cgroup-v2 tree */
+	char path[NBSP_NAME];
+};
+
+struct socket_stamp {		/* the stamps of the process that connected or sent, kept with the socket */
+	__u64 bits[NBSP_STAMP_WORDS];
+};
+
+struct newborn {
+	__u64 generation;	/* counts only under the generation that it was made in */
+	__u32 policy;
+	__u32 pad;
+};
+
+struct newborn_filter {
+	__u8 bytes[NBSP_NEWBORN_BYTES];
+};
+
+struct scratch {
+	struct unit_path unit;
+};
+
+struct notice {			/* a name changed in a directory that the daemon watches */
+	struct object_key parent;
+	__u32 channel;
+	__u32 pad;
 };
 
 struct counter {		/* by rule number */

@@ -21,6 +21,13 @@ ANCESTORS = 8
 PATH_NAMES = 6
 PATH_NAME = 40
 ARGV = 128
+STAMPS = 32768
+UNITS = 1024
+UNIT_CGROUPS = 8192
+NEWBORNS = 16384
+NEWBORN_BYTES = 65536
+SUN_NAME = 110
+RDEV_DEV = 0xFFFFFFFF
 UNSET_ID = 0xFFFFFFFF
 
 
@@ -74,8 +81,6 @@ class ObjectFlag(IntFlag):
 
     FILE = 1
     TREE = 2
-    SLOTS = 4
-    WATCH = 8
 
 
 class Kind(IntEnum):
@@ -126,9 +131,15 @@ class Object(ctypes.Structure):
 
 
 class SlotKey(ctypes.Structure):
-    """A name in a directory."""
+    """A name in a directory, by its hash."""
 
-    _fields_ = [("parent", ObjectKey), ("name", c_char * NAME)]
+    _fields_ = [("parent", ObjectKey), ("name", c_uint64)]
+
+
+class Slot(ctypes.Structure):
+    """What protects a name, whatever inode stands there."""
+
+    _fields_ = [("policy", c_uint32), ("tree_policy", c_uint32)]
 
 
 class EndpointKey(ctypes.Structure):
@@ -177,6 +188,42 @@ class Generation(ctypes.Structure):
                 ("children", c_uint64 * STAMP_WORDS)]
 
 
+class UnitPath(ctypes.Structure):
+    """A unit's cgroup, from the root of the cgroup-v2 tree."""
+
+    _fields_ = [("path", c_char * NAME)]
+
+
+class SocketStamp(ctypes.Structure):
+    """The stamps of the process that connected or sent, kept with the socket."""
+
+    _fields_ = [("bits", c_uint64 * STAMP_WORDS)]
+
+
+class Newborn(ctypes.Structure):
+    """What protects an inode that took over a slot."""
+
+    _fields_ = [("generation", c_uint64), ("policy", c_uint32), ("pad", c_uint32)]
+
+
+class NewbornFilter(ctypes.Structure):
+    """A byte for each hash value; not zero: look into the table of newborns."""
+
+    _fields_ = [("bytes", c_uint8 * NEWBORN_BYTES)]
+
+
+class Scratch(ctypes.Structure):
+    """Keys too large for the stack of a program."""
+
+    _fields_ = [("unit", UnitPath)]
+
+
+class Notice(ctypes.Structure):
+    """A name changed in a directory that the daemon watches."""
+
+    _fields_ = [("parent", ObjectKey), ("channel", c_uint32), ("pad", c_uint32)]
+
+
 class Counter(ctypes.Structure):
     """Hits of a rule, and those whose record found no room."""
 
@@ -210,9 +257,10 @@ class Violation(ctypes.Structure):
 
 
 STRUCTS: dict[str, type[ctypes.Structure]] = {
-    "object_key": ObjectKey, "object": Object, "slot_key": SlotKey, "endpoint_key": EndpointKey, "clause": Clause,
+    "object_key": ObjectKey, "object": Object, "slot_key": SlotKey, "slot": Slot, "endpoint_key": EndpointKey, "clause": Clause,
     "policy": Policy, "exe": Exe, "checkpoint": Checkpoint, "stamp": Stamp, "generation": Generation,
-    "counter": Counter, "resolved": Resolved, "ancestor": Ancestor, "violation": Violation}
+    "unit_path": UnitPath, "socket_stamp": SocketStamp, "newborn": Newborn,
+    "newborn_filter": NewbornFilter, "scratch": Scratch, "notice": Notice, "counter": Counter, "resolved": Resolved, "ancestor": Ancestor, "violation": Violation}
 
 ENUMS: dict[str, type[IntEnum] | type[IntFlag]] = {
     "ACCESS": Access, "CHANNEL": Channel, "VERDICT": VerdictCode, "OBJECT": ObjectFlag, "KIND": Kind, "MODE": Mode,

@@ -1,0 +1,87 @@
+/*
+ * Connect and send, in the context of the process that asks.  (all tiers)
+ *
+ * connect4, connect6   every connect(2), also TCP Fast Open's implicit one, io_uring and the kernel's MPTCP subflows
+ * sendmsg4, sendmsg6   every datagram to an address that the caller names
+ *
+ * The address is the kernel's copy: nothing can change it after the check.  What the process carried is kept with the
+ * socket, since the packets that follow leave in any context.
+ */
+
+static __always_inline int check_endpoint(struct bpf_sock_addr *ctx, struct endpoint_key *key, __u8 channel)
+{
+	struct question q = { .channel = channel, .wanted = ACCESS_CONNECT, .kind = KIND_ENDPOINT };
+	struct socket_stamp *socket;
+	int slot = active_slot();
+	__u8 proto = ctx->protocol;
+	void *sk;
+
+	if (slot < 0 || proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6)
+		return 1;
+	key->proto = ctx->type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
+	key->prefixlen = ENDPOINT_BITS;
+	q.port = swap16(key->port);
+	q.slot = slot;
+	if (!port_guarded(slot, key->proto, q.port))
+		return 1;
+	q.policy = endpoint_policy(slot, key);
+	if (!q.policy)
+		return 1;
+	q.addr = key->addr;
+	q.proto = key->proto;
+	q.stamp = stamp_of((void *)bpf_get_current_task());
+	if (judge(&q, CANNOT_SIGNAL))
+		return 0;
+	if (!q.stamp)
+		return 1;	/* audit mode */
+	sk = ctx->sk;
+	if (!sk)
+		return 1;
+	socket = sockets.sk_storage_get(sk, 0, 1);
+	if (socket)		/* without: the packet layer denies */
+		__builtin_memcpy(socket->bits, q.stamp->bits, sizeof(socket->bits));
+	return 1;
+}
+
+int cgroup_connect4(struct bpf_sock_addr *ctx)
+{
+	struct endpoint_key key = {};
+
+	key.port = ctx->user_port;
+	set_ip4(&key, ctx->user_ip4);
+	return check_endpoint(ctx, &key, CHANNEL_CONNECT);
+}
+
+int cgroup_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	struct endpoint_key key = {};
+
+	key.port = ctx->user_port;
+	set_ip4(&key, ctx->user_ip4);
+	return check_endpoint(ctx, &key, CHANNEL_SEND);
+}
+
+static __always_inline void set_ip6(struct endpoint_key *key, struct bpf_sock_addr *ctx)
+{
+	__u32 words[4] = { ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3] };
+
+	__builtin_memcpy(key->addr, words, 16);
+}
+
+int cgroup_connect6(struct bpf_sock_addr *ctx)
+{
+	struct endpoint_key key = {};
+
+	key.port = ctx->user_port;
+	set_ip6(&key, ctx);
+	return check_endpoint(ctx, &key, CHANNEL_CONNECT);
+}
+
+int cgroup_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	struct endpoint_key key = {};
+
+	key.port = ctx->user_port;
+	set_ip6(&key, ctx);
+	return check_endpoint(ctx, &key, CHANNEL_SEND);
+}

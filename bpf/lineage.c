@@ -1,0 +1,193 @@
+/*
+ * Where stamps come from and go to, in all tiers: raw tracepoints on fork, exec and exit.
+ *
+ * sched_process_exec   after the new program is in place and before its first instruction: stamps that live on exec stay
+ *                      (stamp: children), the new program may earn its own
+ * sched_process_fork   in the parent, before the child is woken: the child gets a copy
+ * sched_process_exit   when the last thread of a process has gone
+ * cgroup_mkdir/rmdir   a declared unit's cgroup, by its path, however often systemd makes it anew
+ *
+ * The table of stamps never evicts.  When it is full, a new process stays without a stamp: denied, never let through.
+ */
+
+/* Both generation slots: during a reload a process must earn what the next generation will ask for. */
+static __always_inline void earn(struct stamp *stamp, struct stamp *before, struct object_key *program, __u32 slot)
+{
+	void *inner = exes.lookup(&slot);
+	struct exe *exe = inner ? bpf_map_lookup_elem(inner, program) : 0;
+	__u64 cgroup = bpf_get_current_cgroup_id();
+	struct checkpoint *checkpoint;
+	__u32 *unit, bit;
+	__u64 lacking;
+	int i, word;
+
+	if (!exe)
+		return;
+#pragma clang loop unroll(disable)
+	for (i = 0; i < 7; i++) {
+		if (i >= exe->count)
+			break;
+		bit = exe->bits[i];
+		checkpoint = checkpoints.lookup(&bit);
+		if (!checkpoint || !(checkpoint->flags & CHECKPOINT_PRESENT))
+			continue;
+		if (checkpoint->flags & CHECKPOINT_UNIT) {
+			unit = unit_cgroups.lookup(&cgroup);
+			if (!unit || *unit != checkpoint->unit)
+				continue;
+		}
+		lacking = 0;
+		if (checkpoint->flags & CHECKPOINT_AFTER) {
+			for (word = 0; word < NBSP_STAMP_WORDS; word++)
+				lacking |= checkpoint->after[word] & ~before->bits[word];
+		}
+		if (!lacking)
+			stamp->bits[(bit >> 6) & (NBSP_STAMP_WORDS - 1)] |= 1ULL << (bit & 63);
+	}
+}
+
+#ifdef NBSP_TIER_SOCKET
+/* Nothing can refuse the exec in this tier: the process is killed before the first instruction of the new program. */
+static __always_inline void check_exec(struct stamp *before, void *task, struct object_key *program)
+{
+	struct question q = { .channel = CHANNEL_EXEC, .wanted = ACCESS_EXEC, .kind = KIND_INODE };
+	struct object *object;
+	int slot = active_slot();
+	void *inner, *mm = 0, *file = 0;
+
+	if (slot < 0)
+		return;
+	q.slot = slot;
+	inner = objects.lookup(&q.slot);
+	object = inner ? bpf_map_lookup_elem(inner, program) : 0;
+	if (!object || !(object->flags & OBJECT_FILE))
+		return;
+	q.policy = object->policy;
+	q.object = *program;
+	q.stamp = before;
+	READ(mm, task, task_struct, mm);
+	READ(file, mm, mm_struct, exe_file);
+	READ(q.dentry, file, file, f_path.dentry);
+	judge(&q, MUST_KILL);
+}
+#endif
+
+int raw_tracepoint__sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
+{
+	void *task = (void *)ctx->args[0];
+	struct stamp now = {}, before = {}, *old;
+	struct object_key program = {};
+	struct generation *generation;
+	__u32 slot, tgid = 0;
+	__u64 any = 0;
+	int word;
+
+	READ(tgid, task, task_struct, tgid);
+	exe_key(task, &program);
+	now.start_ticks = start_ticks(task);
+	old = stamps.lookup(&tgid);
+	if (old && old->start_ticks == now.start_ticks)
+		before = *old;
+#ifdef NBSP_TIER_SOCKET
+	check_exec(old ? &before : 0, task, &program);
+#endif
+	for (slot = 0; slot < 2; slot++) {
+		generation = generations.lookup(&slot);
+		if (!generation)
+			continue;
+		for (word = 0; word < NBSP_STAMP_WORDS; word++)
+			now.bits[word] |= before.bits[word] & generation->children[word];
+	}
+	earn(&now, &before, &program, 0);
+	earn(&now, &before, &program, 1);
+	for (word = 0; word < NBSP_STAMP_WORDS; word++)
+		any |= now.bits[word];
+	if (any)
+		stamps.update(&tgid, &now);
+	else if (old)
+		stamps.delete(&tgid);
+	return 0;
+}
+
+int raw_tracepoint__sched_process_fork(struct bpf_raw_tracepoint_args *ctx)
+{
+	void *parent = (void *)ctx->args[0], *child = (void *)ctx->args[1];
+	__u32 parent_tgid = 0, child_tgid = 0;
+	struct stamp copy = {}, *stamp;
+
+	READ(parent_tgid, parent, task_struct, tgid);
+	READ(child_tgid, child, task_struct, tgid);
+	if (parent_tgid == child_tgid)
+		return 0;	/* a thread */
+	stamp = stamps.lookup(&parent_tgid);
+	if (!stamp || stamp->start_ticks != start_ticks(parent))
+		return 0;
+	copy = *stamp;
+	copy.start_ticks = start_ticks(child);
+	stamps.update(&child_tgid, &copy);
+	return 0;
+}
+
+int raw_tracepoint__sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+	void *task = (void *)ctx->args[0], *signal = 0;
+	__u32 tgid = 0;
+	int live = 0;
+
+	READ(signal, task, task_struct, signal);
+	READ(live, signal, signal_struct, live);
+	if (live)
+		return 0;
+	READ(tgid, task, task_struct, tgid);
+	stamps.delete(&tgid);
+	return 0;
+}
+
+static __always_inline int in_unified_tree(void *cgroup)
+{
+	void *root = 0;
+	int hierarchy = -1;
+
+	READ(root, cgroup, cgroup, root);
+	READ(hierarchy, root, cgroup_root, hierarchy_id);
+	return hierarchy == 0;
+}
+
+int raw_tracepoint__cgroup_mkdir(struct bpf_raw_tracepoint_args *ctx)
+{
+	void *cgroup = (void *)ctx->args[0], *node = 0, *parent = 0;
+	__u32 zero = 0, *unit;
+	__u64 id = 0, parent_id = 0;
+	struct scratch *scratch = scratches.lookup(&zero);
+
+	if (!scratch || !in_unified_tree(cgroup))
+		return 0;
+	READ(node, cgroup, cgroup, kn);
+	READ(id, node, kernfs_node, id);
+	__builtin_memset(&scratch->unit, 0, sizeof(scratch->unit));
+	bpf_probe_read_kernel_str(scratch->unit.path, sizeof(scratch->unit.path), (void *)ctx->args[1]);
+	unit = units.lookup(&scratch->unit);
+	if (!unit) {		/* a cgroup below a unit's is the unit's */
+		READ(parent, node, kernfs_node, parent);
+		READ(parent_id, parent, kernfs_node, id);
+		unit = unit_cgroups.lookup(&parent_id);
+	}
+	if (unit) {
+		zero = *unit;
+		unit_cgroups.update(&id, &zero);
+	}
+	return 0;
+}
+
+int raw_tracepoint__cgroup_rmdir(struct bpf_raw_tracepoint_args *ctx)
+{
+	void *cgroup = (void *)ctx->args[0], *node = 0;
+	__u64 id = 0;
+
+	if (!in_unified_tree(cgroup))
+		return 0;
+	READ(node, cgroup, cgroup, kn);
+	READ(id, node, kernfs_node, id);
+	unit_cgroups.delete(&id);
+	return 0;
+}

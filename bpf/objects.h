@@ -1,0 +1,217 @@
+/*
+ * Is this file protected, and by which policy?  (tiers lsm and fmod_ret)
+ *
+ * An object is found by inode (file), by name in its directory (slot: a path that gets replaced or does not exist yet), or
+ * by an ancestor (tree).  The walk goes over dentries up to the root of the superblock, so bind mounts, mount namespaces,
+ * chroot and /proc/PID/root change nothing.  What a generation protects is in a bitmap, so that an unprotected file costs
+ * one array look-up a level and no hash look-up.  A false hit of the bitmap only costs time.
+ */
+
+static __always_inline __u32 object_hash(__u64 ino, __u32 dev)
+{
+	return ((ino * 0x9E3779B97F4A7C15ULL) ^ ((__u64)dev * 0xC2B2AE3D27D4EB4FULL)) >> 32;
+}
+
+static __always_inline int filter_has(__u32 slot, __u32 mask, __u32 hash)
+{
+	__u32 index = slot * NBSP_FILTER_WORDS + ((hash >> 6) & mask);
+	__u64 *word = filters.lookup(&index);
+
+	return word && ((*word >> (hash & 63)) & 1);
+}
+
+/* Does this superblock hold anything protected? */
+static __always_inline int superblock_guarded(__u32 slot, __u32 dev)
+{
+	__u32 index = slot * NBSP_SB_WORDS + ((dev ^ (dev >> 20)) & (NBSP_SB_WORDS - 1));
+	__u64 *word = superblocks.lookup(&index);
+
+	return word && ((*word >> ((dev >> 6) & 63)) & 1);
+}
+
+/* A name's bit in the filter: that of its directory, moved by the length of the name. */
+static __always_inline __u32 slot_hash(__u32 directory_hash, __u32 length)
+{
+	return directory_hash ^ (length * 0x9E3779B1U);
+}
+
+#define HASH_MULTIPLIER 0x9E3779B97F4A7C15ULL
+
+/*
+ * Hash of `length` bytes in the kernel's memory.  The name itself would be too large for the stack, and a per-CPU buffer is
+ * no place for it: these programs can be preempted by each other.
+ */
+static __always_inline __u64 name_hash(const void *name, __u32 length)
+{
+	__u64 hash = length * HASH_MULTIPLIER, chunk;
+	__u32 at;
+
+#pragma clang loop unroll(disable)
+	for (at = 0; at < NBSP_NAME; at += 8) {
+		if (at >= length)
+			break;
+		chunk = 0;
+		bpf_probe_read_kernel(&chunk, sizeof(chunk), name + at);
+		if (length - at < 8)
+			chunk &= (1ULL << ((length - at) * 8)) - 1;
+		hash = (hash ^ chunk) * HASH_MULTIPLIER;
+		hash ^= hash >> 32;
+	}
+	return hash;
+}
+
+static __always_inline struct slot *find_slot(__u32 slot, struct object_key *parent, const void *name, __u32 length)
+{
+	struct slot_key key = { .parent = *parent, .name = name_hash(name, length) };
+	void *inner = slots.lookup(&slot);
+
+	return inner ? bpf_map_lookup_elem(inner, &key) : 0;
+}
+
+static __always_inline __u32 newborn_policy(struct generation *generation, struct object_key *key, __u32 hash)
+{
+	__u32 zero = 0;
+	struct newborn_filter *filter = newborn_filters.lookup(&zero);
+	struct newborn *newborn;
+
+	if (!filter || !filter->bytes[hash & (NBSP_NEWBORN_BYTES - 1)])
+		return 0;
+	newborn = newborns.lookup(key);
+	return newborn && newborn->generation == generation->number ? newborn->policy : 0;
+}
+
+#ifndef NBSP_TIER_SOCKET
+
+static __always_inline void notify_change(struct object_key *parent, __u32 channel)
+{
+	struct notice *notice = notices.ringbuf_reserve(sizeof(struct notice));
+
+	if (!notice)
+		return;		/* the daemon is told by the notices that are in the ring already */
+	notice->parent = *parent;
+	notice->channel = channel;
+	notice->pad = 0;
+	notices.ringbuf_submit(notice, 0);
+}
+
+/* Policy number past every policy there is: the judge cannot read it and denies. */
+#define POLICY_UNDECIDED 0xffffffff
+
+/*
+ * Returns the policy of the file that `dentry` names, 0 for none; fills q->object and q->kind.  `changes`: the access
+ * creates, removes or replaces this name, of which the daemon wants to know where a path is declared.
+ */
+static __always_inline __u32 find_policy(struct question *q, struct dentry *dentry, const int changes)
+{
+	struct generation *generation = generations.lookup(&q->slot);
+	struct dentry *at = dentry, *below = dentry, *parent;
+	__u32 dev = dentry->d_sb->s_dev, hash, policy;
+	struct object_key key = {};
+	struct object *object;
+	struct inode *inode;
+	struct slot *named;
+	void *inner;
+	int i;
+
+	if (!generation || !superblock_guarded(q->slot, dev))
+		return 0;
+	inner = objects.lookup(&q->slot);
+	if (!inner)
+		return 0;
+	key.dev = dev;
+#pragma clang loop unroll(disable)
+	for (i = 0; i < NBSP_WALK_MAX; i++) {
+		inode = at->d_inode;
+		if (inode) {
+			key.ino = inode->i_ino;
+			hash = object_hash(key.ino, dev);
+			if (i == 0) {
+				key.gen = inode->i_generation;
+				policy = newborn_policy(generation, &key, hash);
+				if (policy) {
+					q->object = key;
+					q->kind = KIND_INODE;
+					return policy;
+				}
+			} else if (filter_has(q->slot, generation->filter_mask, slot_hash(hash, below->d_name.len))) {
+				key.gen = inode->i_generation;
+				named = find_slot(q->slot, &key, below->d_name.name, below->d_name.len);
+				if (named) {
+					policy = i == 1 ? named->policy : named->tree_policy;
+					if (changes && i == 1)
+						notify_change(&key, q->channel);
+					if (policy) {
+						q->object = key;
+						q->kind = KIND_SLOT;
+						return policy;
+					}
+				}
+			}
+			if (filter_has(q->slot, generation->filter_mask, hash)) {
+				key.gen = inode->i_generation;
+				object = bpf_map_lookup_elem(inner, &key);
+				if (object) {
+					q->object = key;
+					q->kind = KIND_INODE;
+					if (i == 0 && (object->flags & OBJECT_FILE))
+						return object->policy;
+					if (object->flags & OBJECT_TREE)
+						return object->tree_policy;
+				}
+			}
+		}
+		parent = at->d_parent;
+		if (parent == at)
+			return 0;
+		below = at;
+		at = parent;
+	}
+	q->kind = KIND_INODE;
+	return POLICY_UNDECIDED;
+}
+
+/* Judges an access to the file that `dentry` names; q->channel is the only thing the caller fills. */
+static __always_inline int check_dentry(struct dentry *dentry, __u8 channel, __u8 wanted, const int changes)
+{
+	struct question q = { .channel = channel, .wanted = wanted };
+	int slot = active_slot();
+
+	if (slot < 0)
+		return 0;
+	q.slot = slot;
+	q.policy = find_policy(&q, dentry, changes);
+	if (!q.policy)
+		return 0;
+	q.dentry = dentry;
+	q.stamp = stamp_of((void *)bpf_get_current_task());
+	return judge(&q, CAN_SIGNAL);
+}
+
+/* The file behind `from` takes over the name `to`: from now on its inode is what the name protects. */
+static __always_inline void adopt_newborn(struct dentry *from, struct dentry *to)
+{
+	struct question q = { .channel = CHANNEL_RENAME };
+	struct object_key key = {};
+	struct newborn newborn = {};
+	struct newborn_filter *filter;
+	struct generation *generation;
+	int slot = active_slot();
+	__u32 zero = 0;
+
+	if (slot < 0)
+		return;
+	q.slot = slot;
+	newborn.policy = find_policy(&q, to, 0);
+	generation = generations.lookup(&q.slot);
+	filter = newborn_filters.lookup(&zero);
+	if (!newborn.policy || newborn.policy == POLICY_UNDECIDED || q.kind != KIND_SLOT || !generation || !filter)
+		return;
+	key.ino = from->d_inode->i_ino;
+	key.gen = from->d_inode->i_generation;
+	key.dev = from->d_sb->s_dev;
+	newborn.generation = generation->number;
+	newborns.update(&key, &newborn);
+	filter->bytes[object_hash(key.ino, key.dev) & (NBSP_NEWBORN_BYTES - 1)] = 1;
+}
+
+#endif

@@ -1,0 +1,182 @@
+/*
+ * Unix sockets.
+ *
+ * Tiers lsm and fmod_ret: unix_stream_connect and unix_may_send see the socket at the other end, and so the inode and the
+ * name it was bound to; symlinks, relative paths, mounts and namespaces change nothing.
+ * Tier socket: cgroup/connect_unix and sendmsg_unix (kernels from 6.7 on) see the name that was asked for.  A declared name,
+ * the same name relative to the working directory, and every abstract name are decided exactly; an alias (symlink, bind
+ * mount) of a declared path is not seen, and coverage says so.
+ */
+
+/* An abstract name begins with NUL and ends with its length; a path ends with its NUL. */
+static __always_inline __u32 sun_policy(struct question *q, __u32 length)
+{
+	void *inner = sun_names.lookup(&q->slot);
+	__u64 key = name_hash(q->sun, length);
+	__u32 *policy = inner ? bpf_map_lookup_elem(inner, &key) : 0;
+
+	return policy ? *policy : 0;
+}
+
+static __always_inline int judge_sun(struct question *q, const int power)
+{
+	q->wanted = ACCESS_CONNECT;
+	q->stamp = stamp_of((void *)bpf_get_current_task());
+	return judge(q, power);
+}
+
+#define SUN_FAMILY 2	/* bytes before sun_path */
+
+#ifndef NBSP_TIER_SOCKET
+
+/* The policy of the abstract name that a socket is bound to. */
+static __always_inline __u32 abstract_policy(struct question *q, void *sk)
+{
+	void *address = 0;
+	__u32 length = 0;
+	char first = 1;
+
+	READ(address, sk, unix_sock, addr);
+	READ(length, address, unix_address, len);
+	if (!address || length <= SUN_FAMILY || length - SUN_FAMILY > NBSP_SUN_NAME)
+		return 0;
+	q->kind = KIND_ABSTRACT;
+	q->sun = address + __builtin_offsetof(struct unix_address, name) + SUN_FAMILY;
+	q->sun_len = length - SUN_FAMILY;
+	bpf_probe_read_kernel(&first, 1, q->sun);
+	return first ? 0 : sun_policy(q, q->sun_len);
+}
+
+/* The policy of the file that a socket is bound to, by inode or by name. */
+static __always_inline __u32 bound_policy(struct question *q, void *dentry)
+{
+	struct generation *generation = generations.lookup(&q->slot);
+	struct object_key key = {}, parent_key = {};
+	void *inode = 0, *parent = 0, *name = 0, *inner = objects.lookup(&q->slot);
+	struct object *object;
+	struct slot *named;
+	__u32 length = 0;
+
+	READ(inode, dentry, dentry, d_inode);
+	inode_key(inode, &key);
+	if (!generation || !inner || !superblock_guarded(q->slot, key.dev))
+		return 0;
+	q->kind = KIND_INODE;
+	q->object = key;
+	if (filter_has(q->slot, generation->filter_mask, object_hash(key.ino, key.dev))) {
+		object = bpf_map_lookup_elem(inner, &key);
+		if (object && (object->flags & OBJECT_FILE))
+			return object->policy;
+	}
+	READ(parent, dentry, dentry, d_parent);
+	READ(inode, parent, dentry, d_inode);
+	inode_key(inode, &parent_key);
+	READ(length, dentry, dentry, d_name.len);
+	if (!filter_has(q->slot, generation->filter_mask,
+			slot_hash(object_hash(parent_key.ino, parent_key.dev), length)))
+		return 0;
+	q->kind = KIND_SLOT;
+	q->object = parent_key;
+	READ(name, dentry, dentry, d_name.name);
+	named = find_slot(q->slot, &parent_key, name, length);
+	return named ? named->policy : 0;
+}
+
+static __always_inline int check_unix(void *sk, __u8 channel)
+{
+	struct question q = { .channel = channel };
+	int slot = active_slot();
+	void *dentry = 0;
+
+	if (slot < 0)
+		return 0;
+	q.slot = slot;
+	READ(dentry, sk, unix_sock, path.dentry);
+	if (dentry) {
+		q.policy = bound_policy(&q, dentry);
+		q.dentry = dentry;
+	} else {
+		q.policy = abstract_policy(&q, sk);
+	}
+	return q.policy ? judge_sun(&q, CAN_SIGNAL) : 0;
+}
+
+HOOK(unix_stream_connect, security_unix_stream_connect)
+{
+	RESPECT_EARLIER(unix_stream_connect);
+	return check_unix(ARG(unix_stream_connect, other, void *), CHANNEL_UNIX_CONNECT);
+}
+
+HOOK(unix_may_send, security_unix_may_send)
+{
+	void *other = ARG(unix_may_send, other, void *), *sk = 0;
+
+	RESPECT_EARLIER(unix_may_send);
+	READ(sk, other, socket, sk);
+	return check_unix(sk, CHANNEL_UNIX_SEND);
+}
+
+#else
+
+/* A name without a slash means the working directory's: find it as a slot. */
+static __always_inline __u32 relative_policy(struct question *q, __u32 length)
+{
+	void *task = (void *)bpf_get_current_task(), *fs = 0, *dentry = 0, *inode = 0;
+	struct slot *named;
+
+	READ(fs, task, task_struct, fs);
+	READ(dentry, fs, fs_struct, pwd.dentry);
+	READ(inode, dentry, dentry, d_inode);
+	inode_key(inode, &q->object);
+	q->kind = KIND_SLOT;
+	named = find_slot(q->slot, &q->object, q->sun, length);
+	return named ? named->policy : 0;
+}
+
+static __always_inline int check_unix_name(struct bpf_sock_addr *ctx, __u8 channel)
+{
+	struct question q = { .channel = channel, .kind = KIND_ABSTRACT };
+	struct bpf_sock_addr_kern kern = {};
+	int slot = active_slot();
+	char path[NBSP_SUN_NAME + 2] = {};
+	__u32 length;
+	int copied;
+
+	if (slot < 0)
+		return 1;
+	/* ctx is the kernel's own struct; the verifier lets nobody touch these members, reading them as data is allowed */
+	bpf_probe_read_kernel(&kern, sizeof(kern), (void *)ctx);
+	length = kern.uaddrlen - SUN_FAMILY;
+	if (length > NBSP_SUN_NAME)
+		return 1;	/* longer than any name there can be */
+	q.slot = slot;
+	q.sun = (void *)kern.uaddr + SUN_FAMILY;
+	/* a path ends at its NUL, or where the caller says; an abstract name has its NUL in front and is all of the length */
+	HIDE(length);
+	if (length > NBSP_SUN_NAME)
+		return 1;
+	copied = bpf_probe_read_kernel_str(path, length + 1, q.sun);
+	if (copied > 1) {
+		length = copied - 1;
+		q.sun_len = length;
+		q.policy = sun_policy(&q, length);
+		if (!q.policy && path[0] != '/')
+			q.policy = relative_policy(&q, length);
+	} else {
+		q.sun_len = length;
+		q.policy = sun_policy(&q, length);
+	}
+	return q.policy ? judge_sun(&q, CANNOT_SIGNAL) == 0 : 1;
+}
+
+int cgroup_connect_unix(struct bpf_sock_addr *ctx)
+{
+	return check_unix_name(ctx, CHANNEL_UNIX_CONNECT);
+}
+
+int cgroup_sendmsg_unix(struct bpf_sock_addr *ctx)
+{
+	return check_unix_name(ctx, CHANNEL_UNIX_SEND);
+}
+
+#endif

@@ -1,0 +1,1 @@
+"""Put bpf/ into the kernel, bind rules to this host, and write them into the kernel's tables."""

@@ -1,0 +1,96 @@
+"""One row a hook: where it attaches, which channels it sees, and in which tiers.
+
+The order is the order of attaching: what keeps the stamps first, what denies last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..abi import Channel
+
+TRAMPOLINE_TIERS = ("lsm", "fmod_ret")
+ALL_TIERS = ("lsm", "fmod_ret", "socket")
+
+# enum bpf_attach_type and enum bpf_prog_type of include/uapi/linux/bpf.h
+CGROUP_INET_EGRESS, CGROUP_INET4_CONNECT, CGROUP_INET6_CONNECT = 1, 10, 11
+CGROUP_UDP4_SENDMSG, CGROUP_UDP6_SENDMSG, CGROUP_UNIX_CONNECT, CGROUP_UNIX_SENDMSG = 14, 15, 49, 50
+PROG_SCHED_CLS, PROG_CGROUP_SKB, PROG_RAW_TRACEPOINT, PROG_CGROUP_SOCK_ADDR, PROG_TRACING, PROG_LSM = 3, 8, 17, 18, 26, 29
+
+
+@dataclass(frozen=True)
+class Hook:
+    """A program of bpf/ and the place it attaches to."""
+
+    name: str                   # the kernel's hook, tracepoint or cgroup hook
+    kind: str                   # lsm | tracepoint | cgroup | interface | resolver
+    file: str
+    channels: tuple[Channel, ...]
+    tiers: tuple[str, ...] = ALL_TIERS
+    security_function: str = ""     # for fmod_ret, and for the order of arguments
+    attach_type: int = 0
+    is_required: bool = False       # without it nothing is enforced: the load fails
+
+    def program(self, tier: str) -> str:
+        """Return the name of the C function in this tier."""
+        if self.kind in ("lsm", "resolver"):
+            return f"lsm__{self.name}" if tier == "lsm" else f"kmod_ret__{self.security_function}"
+        return f"raw_tracepoint__{self.name}" if self.kind == "tracepoint" else self.name
+
+    def btf_function(self, tier: str) -> str:
+        """Return the kernel function whose prototype tells the order of the arguments."""
+        return f"bpf_lsm_{self.name}" if tier == "lsm" else self.security_function
+
+
+def _tracepoint(name: str, is_required: bool = False) -> Hook:
+    return Hook(name, "tracepoint", "lineage.c", (), is_required=is_required)
+
+
+def _lsm(name: str, file: str, *channels: Channel, is_required: bool = False) -> Hook:
+    return Hook(name, "lsm", file, channels, TRAMPOLINE_TIERS, f"security_{name}", is_required=is_required)
+
+
+def _cgroup(name: str, file: str, attach_type: int, channel: Channel, tiers: tuple[str, ...] = ALL_TIERS,
+            is_required: bool = True) -> Hook:
+    return Hook(name, "cgroup", file, (channel,), tiers, attach_type=attach_type, is_required=is_required)
+
+
+HOOKS: tuple[Hook, ...] = (
+    _tracepoint("sched_process_exit", True),
+    _tracepoint("sched_process_fork", True),
+    _tracepoint("sched_process_exec", True),
+    _tracepoint("cgroup_mkdir"),
+    _tracepoint("cgroup_rmdir"),
+    Hook("inode_getattr", "resolver", "file.c", (), TRAMPOLINE_TIERS, "security_inode_getattr", is_required=True),
+    _cgroup("cgroup_connect4", "cgroup_sock.c", CGROUP_INET4_CONNECT, Channel.CONNECT),
+    _cgroup("cgroup_connect6", "cgroup_sock.c", CGROUP_INET6_CONNECT, Channel.CONNECT),
+    _cgroup("cgroup_sendmsg4", "cgroup_sock.c", CGROUP_UDP4_SENDMSG, Channel.SEND),
+    _cgroup("cgroup_sendmsg6", "cgroup_sock.c", CGROUP_UDP6_SENDMSG, Channel.SEND),
+    _cgroup("cgroup_connect_unix", "unix.c", CGROUP_UNIX_CONNECT, Channel.UNIX_CONNECT, ("socket",), False),
+    _cgroup("cgroup_sendmsg_unix", "unix.c", CGROUP_UNIX_SENDMSG, Channel.UNIX_SEND, ("socket",), False),
+    _lsm("unix_stream_connect", "unix.c", Channel.UNIX_CONNECT),
+    _lsm("unix_may_send", "unix.c", Channel.UNIX_SEND),
+    _lsm("inode_create", "file.c", Channel.CREATE),
+    _lsm("inode_mknod", "file.c", Channel.MKNOD),
+    _lsm("inode_mkdir", "file.c", Channel.MKDIR),
+    _lsm("inode_symlink", "file.c", Channel.SYMLINK),
+    _lsm("inode_link", "file.c", Channel.LINK),
+    _lsm("inode_unlink", "file.c", Channel.UNLINK),
+    _lsm("inode_rmdir", "file.c", Channel.RMDIR),
+    _lsm("inode_rename", "file.c", Channel.RENAME),
+    _lsm("inode_setattr", "file.c", Channel.SETATTR),
+    _lsm("inode_setxattr", "file.c", Channel.XATTR),
+    _lsm("inode_removexattr", "file.c", Channel.XATTR),
+    _lsm("inode_set_acl", "file.c", Channel.ACL),
+    _lsm("inode_remove_acl", "file.c", Channel.ACL),
+    _lsm("mmap_file", "file.c", Channel.MMAP),
+    _lsm("file_receive", "file.c", Channel.RECEIVE),
+    _lsm("file_open", "file.c", Channel.FILE_OPEN, Channel.EXEC, Channel.DEVICE_OPEN, is_required=True),
+    _cgroup("cgroup_egress", "egress.c", CGROUP_INET_EGRESS, Channel.PACKET),
+    Hook("interface_egress", "interface", "egress.c", (Channel.INTERFACE,)),
+)
+
+
+def hooks_of(tier: str) -> tuple[Hook, ...]:
+    """Return the hooks that belong to a tier, in the order of attaching."""
+    return tuple(hook for hook in HOOKS if tier in hook.tiers)

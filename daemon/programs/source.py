@@ -1,0 +1,59 @@
+"""Join the files of bpf/ into the one text that bcc compiles, and name it by a digest.
+
+bcc rewrites map methods in the main text only, so the files cannot be included; #line keeps messages pointing at them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Iterable
+
+from .. import abi
+from ..errors import LoadError
+
+ORDER = ("abi.h", "hooks.h", "maps.h", "subject.h", "report.h", "verdict.h", "objects.h", "endpoints.h",
+         "file.c", "unix.c", "cgroup_sock.c", "lineage.c", "egress.c")
+PROLOGUE = '#include <linux/types.h>\n#include "nbsp_kernel.h"\n'
+
+
+def read_sources(folder: Path) -> dict[str, str]:
+    """Return the text of each file in the order of joining. Raises LoadError."""
+    try:
+        return {name: (folder / name).read_text() for name in ORDER}
+    except OSError as error:
+        raise LoadError(f"cannot read the BPF source {error.filename}: {error.strerror}",
+                        "reinstall the package nbspd") from error
+
+
+def join(sources: dict[str, str], tier: str, maps: Path, is_sockets_pinned: bool) -> str:
+    """Return the whole program text for a tier, with maps found by their pins below `maps`."""
+    defines = [f"#define NBSP_TIER_{tier.upper()} 1", f'#define NBSP_MAPS "{maps}"']
+    if is_sockets_pinned:
+        defines.append("#define NBSP_SOCKETS_PINNED 1")
+    parts = ["\n".join(defines) + "\n" + PROLOGUE]
+    for name, text in sources.items():
+        parts.append(f'#line 1 "{name}"\n{text}\n')
+        if name == "abi.h":
+            parts.append(f'#line 1 "abi.py"\n{abi.static_assertions()}')
+    return "".join(parts)
+
+
+def digest(parts: Iterable[str]) -> str:
+    """Return 16 hex digits that change when any of the parts does."""
+    state = hashlib.sha256()
+    for part in parts:
+        state.update(len(part).to_bytes(8, "big") + part.encode())
+    return state.hexdigest()[:16]
+
+
+def programs_digest(sources: dict[str, str], tier: str, cgroup: Path) -> str:
+    """Return the digest of everything that makes the loaded programs what they are."""
+    uname = os.uname()
+    return digest([*sources.values(), abi.static_assertions(), tier, str(cgroup), uname.release, uname.version])
+
+
+def maps_digest(sources: dict[str, str]) -> str:
+    """Return the digest of what the tables look like: equal means that programs may share them."""
+    return digest([sources["abi.h"], sources["maps.h"], abi.static_assertions()])
