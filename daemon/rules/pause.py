@@ -1,4 +1,4 @@
-"""Holds the garbage collector while many objects are made, none of which form a circle: it costs a third of a reload."""
+"""Holds the garbage collector while many objects are made and none form a circle: that is a third of a reload."""
 
 from __future__ import annotations
 
