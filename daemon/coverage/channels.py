@@ -1,0 +1,142 @@
+"""The catalogue of channels, as data: which hooks close a channel for which kind of target, or why it is open.
+
+`hooks` name the programs that must all be attached; "a|b" means a, or b on kernels that have no a. Tier `socket` has
+its own column, because it has other hooks; where that is None the channel is open there. A channel without hooks is
+open everywhere, for the reason that stands in its row. Nothing may be claimed here that no hook does: a new row
+starts as open.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FILES = frozenset({"file", "tree", "exec", "device"})
+PATHS = frozenset({"file", "tree", "exec"})
+NET = frozenset({"tcp", "udp"})
+UNIX = frozenset({"unix", "abstract"})
+ALL = FILES | NET | UNIX
+READ, WRITE = frozenset({"read"}), frozenset({"write"})
+EITHER = READ | WRITE
+
+STAMPS = ("sched_process_exec", "sched_process_fork", "sched_process_exit")
+CONNECT = ("cgroup_connect4", "cgroup_connect6")
+SEND = ("cgroup_sendmsg4", "cgroup_sendmsg6")
+PACKET = ("cgroup_egress",)
+DEVICE = ("interface_egress",)
+OPEN = ("file_open",)
+
+NO_FILE_HOOKS = "tier socket has no hook that could refuse it"
+NOT_SEALED = "stamped processes are not sealed in this version"
+LOOPBACK_ONLY = "interfaces of other network namespaces carry no program"
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One technical way of reaching a target."""
+
+    id: str
+    family: str
+    words: str
+    kinds: frozenset[str]
+    hooks: tuple[str, ...] = ()
+    socket: tuple[str, ...] | None = None       # the hooks of tier socket; None: open there
+    reason: str = ""                            # why it is open where no hook closes it
+    access: frozenset[str] = EITHER             # matters for resources with one of these
+    has_stamps: bool = False                    # matters only where some checkpoint may pass
+    in_socket: str = ""                         # tier socket: the state to show instead of enforced
+
+
+CHANNELS: tuple[Channel, ...] = (
+    # H1: name aliasing. The judge looks at the inode and its dentry's parents, whatever name led there.
+    Channel("open", "H1", "opening it by its path", FILES, OPEN),
+    Channel("symlink", "H1", "through a symbolic link", FILES, OPEN),
+    Channel("bind-mount", "H1", "through a bind mount, chroot or another mount namespace", FILES, OPEN),
+    Channel("proc-root", "H1", "through /proc/PID/root, cwd or fd", FILES, OPEN),
+    Channel("handle", "H1", "open_by_handle_at", FILES, OPEN),
+    Channel("hard-link", "H1", "a new hard link to it", PATHS, ("inode_link",)),
+    Channel("older-hard-link", "H1", "a hard link outside the tree, made before the rules", frozenset({"tree"}),
+            reason="only the name that was opened is walked up to the tree"),
+    Channel("rename", "H1", "rename and exchange", PATHS, ("inode_rename",)),
+    Channel("create", "H1", "creating a file, directory, node or symbolic link in its place", PATHS,
+            ("inode_create", "inode_mkdir", "inode_mknod", "inode_symlink"), access=WRITE),
+    Channel("remove", "H1", "unlink and rmdir", PATHS, ("inode_unlink", "inode_rmdir"), access=WRITE),
+    Channel("attributes", "H1", "chmod, chown, truncate, utimes", PATHS, ("inode_setattr",), access=WRITE),
+    Channel("xattr", "H1", "extended attributes", PATHS, ("inode_setxattr", "inode_removexattr"), access=WRITE),
+    Channel("acl", "H1", "access control lists", PATHS,
+            ("inode_set_acl|inode_setxattr", "inode_remove_acl|inode_removexattr"), access=WRITE),
+    Channel("metadata", "H1", "stat, and listing the names in a directory that is not itself protected", PATHS,
+            reason="nobody is kept from seeing that it is there; reading what is in it is refused", access=READ),
+    Channel("overlay", "H1", "through a new overlay mount above it", FILES,
+            reason="the overlay's own names and inodes are not known as the protected ones"),
+    Channel("raw-device", "H1", "reading the block device below the file system", PATHS,
+            reason="the block device is not protected by itself in this version; declare it under devices"),
+    # H2, H3: other ways to submit the same calls end in the same hooks.
+    Channel("exec", "H2", "executing it", PATHS, OPEN, STAMPS[:1], in_socket="observed"),
+    Channel("io-uring-file", "H2", "io_uring and aio: open, read, splice", FILES, OPEN),
+    Channel("io-uring-socket", "H2", "io_uring: connect, send", NET, CONNECT + SEND, CONNECT + SEND),
+    Channel("abi-file", "H3", "int 0x80 and x32 system calls on files", FILES, OPEN),
+    Channel("abi-socket", "H3", "int 0x80 and x32 system calls on sockets", NET, CONNECT + SEND, CONNECT + SEND),
+    # H4: network paths.
+    Channel("connect", "H4", "connect, also v4-mapped and unspecified addresses", NET, CONNECT, CONNECT),
+    Channel("send", "H4", "datagrams without connect: sendto, sendmsg, sendmmsg", frozenset({"udp"}), SEND, SEND),
+    Channel("fast-open", "H4", "TCP Fast Open", frozenset({"tcp"}), CONNECT + PACKET, CONNECT + PACKET),
+    Channel("mptcp", "H4", "MPTCP and its subflows", frozenset({"tcp"}), CONNECT + PACKET, CONNECT + PACKET),
+    Channel("nat", "H4", "an address that NAT turns into the endpoint", NET, PACKET, PACKET),
+    Channel("raw-socket", "H4", "packets made by hand on a raw socket", NET, PACKET, PACKET),
+    Channel("packet-socket", "H4", "frames sent by AF_PACKET, TUN or tunnels", NET, DEVICE, DEVICE),
+    Channel("xdp", "H4", "frames sent by AF_XDP or redirected by an XDP program", NET,
+            reason="they leave below the egress program of the interface"),
+    Channel("other-netns", "H4", "frames made in another network namespace that leave by an interface of its own", NET,
+            reason=LOOPBACK_ONLY),
+    Channel("older-connection", "H5", "connections older than the rules", NET, PACKET, PACKET),
+    Channel("passed-socket", "H5", "a connected socket handed over by SCM_RIGHTS, pidfd_getfd or inheritance", NET,
+            reason="a socket keeps the stamp of the process that connected it", has_stamps=True),
+    Channel("unix-connect", "H4", "connecting a stream or seqpacket socket", UNIX, ("unix_stream_connect",),
+            ("cgroup_connect_unix",)),
+    Channel("unix-send", "H4", "sending to a datagram socket", UNIX, ("unix_may_send",), ("cgroup_sendmsg_unix",)),
+    Channel("unix-connected-datagram", "H4", "a datagram socket connected before the rules", UNIX, ("unix_may_send",)),
+    Channel("older-unix", "H5", "unix connections older than the rules", UNIX,
+            reason="connections of unix sockets that exist are not cut in this version"),
+    Channel("passed-unix", "H5", "a connected unix socket handed over by SCM_RIGHTS, pidfd_getfd or inheritance", UNIX,
+            reason="a connected unix socket is not looked at again", has_stamps=True),
+    Channel("unix-replaced", "H1", "another socket put in the place of the protected one", frozenset({"unix"}),
+            ("inode_rename", "inode_unlink", "inode_mknod")),
+    # H5: handles.
+    Channel("received-fd", "H5", "an fd received by SCM_RIGHTS or pidfd_getfd", FILES, ("file_receive",)),
+    Channel("inherited-fd", "H5", "an fd inherited across an exec that drops the stamp", FILES,
+            reason="open fds are not closed or judged again at exec in this version", has_stamps=True),
+    Channel("older-fd", "H5", "fds and mappings older than the rules", FILES,
+            reason="what was open before the rules is not revoked in this version"),
+    Channel("exec-mapping", "H7", "an executable mapping of it", PATHS, ("mmap_file",)),
+    # H6, H7: borrowed identity.
+    Channel("fake-name", "H6", "a program with the checkpoint's name, or bound over its path", ALL, STAMPS, STAMPS,
+            has_stamps=True),
+    Channel("loader", "H6", "the checkpoint started through ld.so, or copied into a memfd", ALL, STAMPS, STAMPS,
+            has_stamps=True),
+    Channel("preload", "H6", "LD_PRELOAD and LD_AUDIT into a checkpoint", ALL, reason=NOT_SEALED, has_stamps=True),
+    Channel("ptrace", "H6", "ptrace, process_vm_writev, /proc/PID/mem on a checkpoint", ALL, reason=NOT_SEALED,
+            has_stamps=True),
+    Channel("code", "H6", "foreign code mapped by a checkpoint", ALL, reason=NOT_SEALED, has_stamps=True),
+    Channel("replaced-program", "H6", "the checkpoint's program or libraries rewritten", ALL, reason=NOT_SEALED,
+            has_stamps=True),
+    # H8: lineage.
+    Channel("re-parent", "H8", "daemonising, re-parenting, namespaces: the stamp follows the process only", ALL, STAMPS,
+            STAMPS, has_stamps=True),
+    Channel("errand", "H8", "asking a checkpoint, systemd, cron or a container engine to do it", ALL,
+            reason="what a checkpoint does for others is the checkpoint's own decision", has_stamps=True),
+    Channel("mount-over", "H9", "mounting something over it", FILES,
+            reason="that hides it and reaches nothing, but who reads the path gets something else"),
+)
+
+# What is the same for every rule on the host; H10 to H14.
+HOST_CHANNELS: tuple[Channel, ...] = (
+    Channel("without-daemon", "H10", "reload, restart, upgrade and death of the daemon", ALL, STAMPS, STAMPS),
+    Channel("before-start", "H10", "between boot and the start of nbspd", ALL,
+            reason="nothing is enforced before the programs are attached"),
+    Channel("capacity", "H11", "floods, full maps, deep trees: denied and counted", ALL, STAMPS, STAMPS),
+    Channel("monitor", "H12", "root unpinning our programs, changing our maps, rules or journal", ALL,
+            reason="nbspd does not guard itself in this version"),
+    Channel("kernel", "H13", "root loading modules, kexec, /dev/mem, foreign bpf programs", ALL,
+            reason="nbspd does not guard the kernel in this version"),
+    Channel("races", "H14", "arguments changed after the check, threads, pid reuse", ALL, STAMPS, STAMPS),
+)

@@ -1,0 +1,152 @@
+"""Coverage: what is enforced, observed, absent or open, by rule, resource and channel. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Iterable, Iterator, Mapping, Protocol, Sequence
+
+from ..rules.model import Resource, Rule
+from ..rules.plan import Plan
+from .channels import CHANNELS, HOST_CHANNELS, NO_FILE_HOOKS, Channel
+
+ENFORCED, OBSERVED, ABSENT, UNCLOSED = "enforced", "observed", "absent", "open"
+HOST = "*"      # in place of rule and resource: the same for all of them
+
+
+class Program(Protocol):
+    """What is asked of a loaded program."""
+
+    @property
+    def hook(self) -> str:
+        """Return the name of the hook, as the catalogue of hooks has it."""
+
+    @property
+    def attached(self) -> bool:
+        """Return whether it decides."""
+
+    @property
+    def reason(self) -> str:
+        """Return why it does not."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of `nbsp coverage`."""
+
+    rule: str
+    resource: str
+    family: str
+    channel: str
+    state: str
+    reason: str
+    words: str
+
+    def to_json(self) -> dict[str, str]:
+        """Return the row as a JSON object."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What tells the rows of one rule from those of another."""
+
+    kinds: frozenset[str]
+    access: frozenset[str]
+    has_checkpoints: bool
+    is_audit: bool
+
+
+class Coverage:
+    """The coverage of one plan by the programs that one kernel took."""
+
+    def __init__(self, tier: str, programs: Iterable[Program], plan: Plan, absent: Mapping[str, str]) -> None:
+        """`absent` names channels that do not exist on this host, each with the reason."""
+        self.tier = tier
+        self.programs = {program.hook: program for program in programs}
+        self.rules = plan.rules
+        self.resources = {resource.name: resource for resource in plan.resources}
+        self.absent = absent
+        self.answers: dict[Situation, tuple[tuple[Channel, str, str], ...]] = {}
+
+    def rows(self, rule: str | None = None) -> Iterator[Row]:
+        """Yield the rows of one rule or all, then those of the host."""
+        for each in self.rules:
+            if rule in (None, each.id):
+                for channel, state, reason in self.judged(each):
+                    yield Row(each.id, each.protect, channel.family, channel.id, state, reason, channel.words)
+        for channel, state, reason in self.host():
+            yield Row(HOST, HOST, channel.family, channel.id, state, reason, channel.words)
+
+    def state(self, rule: Rule) -> tuple[str, int]:
+        """Return a rule's state in words and its number of open channels; it is `enforced` only with none of them."""
+        count = sum(state == UNCLOSED for _, state, _ in (*self.judged(rule), *self.host()))
+        word = "audit" if rule.mode == "audit" else ENFORCED
+        if not count:
+            return word, 0
+        channels = "channel" if count == 1 else "channels"
+        return f"{word}, {count} {channels} open (nbsp coverage --rule {rule.id})", count
+
+    def judged(self, rule: Rule) -> tuple[tuple[Channel, str, str], ...]:
+        """Return every channel that matters for a rule, with its state and the reason."""
+        resource = self.resources[rule.protect]
+        situation = Situation(kinds_of(resource), access_of(resource), bool(rule.only_through), rule.mode == "audit")
+        if situation not in self.answers:
+            self.answers[situation] = tuple(self.judge(CHANNELS, situation))
+        return self.answers[situation]
+
+    def host(self) -> tuple[tuple[Channel, str, str], ...]:
+        """Return the channels that are the same for all rules."""
+        situation = Situation(frozenset(), frozenset(), True, False)
+        if situation not in self.answers:
+            self.answers[situation] = tuple(self.judge(HOST_CHANNELS, situation))
+        return self.answers[situation]
+
+    def judge(self, channels: Sequence[Channel], situation: Situation) -> Iterator[tuple[Channel, str, str]]:
+        """Yield those channels that matter in a situation."""
+        for channel in channels:
+            if situation.kinds and not channel.kinds & situation.kinds:
+                continue
+            if situation.access and not channel.access & situation.access:
+                continue
+            if channel.has_stamps and not situation.has_checkpoints:
+                continue
+            yield channel, *self.decide(channel, situation.is_audit)
+
+    def decide(self, channel: Channel, is_audit: bool) -> tuple[str, str]:
+        """Return the state of a channel and the reason for any but `enforced`."""
+        if channel.id in self.absent:
+            return ABSENT, self.absent[channel.id]
+        hooks = channel.socket if self.tier == "socket" else channel.hooks
+        if not hooks:
+            return UNCLOSED, channel.reason or NO_FILE_HOOKS
+        for hook in hooks:
+            trouble = self.trouble(hook)
+            if trouble:
+                return UNCLOSED, trouble
+        if is_audit:
+            return OBSERVED, "mode: audit"
+        if self.tier == "socket" and channel.in_socket:
+            return channel.in_socket, "tier socket: seen and killed at its first instruction, not refused"
+        return ENFORCED, ""
+
+    def trouble(self, hook: str) -> str:
+        """Return why a hook does not decide, empty when it does."""
+        first, _, other = hook.partition("|")
+        program = self.programs.get(first)
+        if program is None:
+            return self.trouble(other) if other else f"no program for {first} was loaded"
+        return "" if program.attached else f"{first} is not attached: {program.reason or 'no reason was given'}"
+
+
+def kinds_of(resource: Resource) -> frozenset[str]:
+    """Return the kinds of target that a resource has."""
+    found = {"file": resource.files, "tree": resource.trees, "exec": resource.exec, "device": resource.devices,
+             "tcp": resource.tcp, "udp": resource.udp,
+             "unix": [name for name in resource.unix if not name.startswith("@")],
+             "abstract": [name for name in resource.unix if name.startswith("@")]}
+    return frozenset(kind for kind, targets in found.items() if targets)
+
+
+def access_of(resource: Resource) -> frozenset[str]:
+    """Return what the rules on a resource forbid; a program in `exec` is protected from both."""
+    return resource.access | {"read", "write"} if resource.exec else resource.access

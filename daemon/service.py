@@ -1,0 +1,196 @@
+"""The daemon: startup, loop, shutdown."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any, Callable
+
+from . import __version__
+from .activation import Activation
+from .answers import Answers
+from .changes import said
+from .control.loop import Loop
+from .control.netlink import NetworkNews
+from .control.notify import Notifier, watchdog_interval_s
+from .control.peer import DAEMON, Peer
+from .control.server import Server
+from .control.timer import Timer
+from .errors import EXIT_OK, NbspdError
+from .generations import Generations
+from .instance import InstanceLock, Signals, make_folders, require_root
+from .naming import Naming
+from .paths import Settings
+from .recorder import Recorder
+
+if TYPE_CHECKING:
+    from .programs.enforcer import Enforcer
+
+REFRESH_DELAY_S = 0.2       # addresses come in bursts
+
+Begin = Callable[[Settings], "Enforcer"]
+
+
+def run(settings: Settings) -> int:
+    """Run the daemon until SIGTERM or SIGINT; returns the exit code. Raises NbspdError when it cannot start."""
+    require_root()
+    make_folders(settings)
+    lock = InstanceLock(settings.runtime / "nbspd.lock")
+    from .programs.enforcer import Enforcer
+    service = Service(settings, Enforcer.start)
+    try:
+        service.start()
+        service.serve()
+    finally:
+        service.stop()
+        lock.close()
+    return EXIT_OK
+
+
+class Service:
+    """Wires everything that waits to everything that acts."""
+
+    def __init__(self, settings: Settings, begin: Begin) -> None:
+        self.settings = settings
+        self.begin = begin
+        self.is_stopping = False
+        self.loop = Loop()
+        self.notifier = Notifier()
+        self.signals = Signals()
+        self.watchdog, self.deadline, self.refresh_due = Timer(), Timer("boot"), Timer()
+        naming = Naming()
+        self.recorder = Recorder(settings, self.loop, naming)
+        self.activation = Activation(settings, Generations(settings.state), naming, self.recorder.note,
+                                     self.begin_enforcing)
+        self.answers = Answers(settings, self.activation, self.recorder, self.change)
+        self.news: NetworkNews | None = None
+        self.server: Server | None = None
+
+    # -- startup
+
+    def start(self) -> None:
+        """Bring everything up; systemd hears READY when rules are active. Raises NbspdError."""
+        self.loop.watch(self.signals, self.on_signal)
+        self.recorder.open()
+        self.recorder.note(said("start", f"nbspd {__version__} starts", DAEMON))
+        self.news = NetworkNews()       # before the enforcer looks for interfaces, so that none is missed
+        self.activation.start()
+        self.loop.watch(self.news, self.on_network)
+        self.loop.watch(self.watchdog, self.on_watchdog)
+        self.loop.watch(self.deadline, self.on_deadline)
+        self.loop.watch(self.refresh_due, self.on_refresh)
+        interval = watchdog_interval_s()
+        if interval is not None:
+            self.watchdog.every(interval)
+        self.server = Server(self.loop, self.settings.control_socket, self.answers.answer, self.confess)
+        self.recorder.on_written = self.server.retry_parked
+        self.arm_deadline()
+        self.recorder.write()
+        self.notifier.ready(self.status_line())
+
+    def begin_enforcing(self, settings: Settings) -> Enforcer:
+        """Start the enforcer and listen to what it has to say. Raises NbspdError."""
+        enforcer = self.begin(settings)
+        self.recorder.attach(enforcer)
+        return enforcer
+
+    # -- loop
+
+    def serve(self) -> None:
+        """Wait and act until told to stop."""
+        while not self.is_stopping:
+            self.loop.run_once()
+
+    def on_signal(self, _events: int) -> None:
+        """SIGHUP: reload. SIGTERM, SIGINT: stop reading; what is enforced stays enforced."""
+        for number in self.signals.read():
+            if number == signal.SIGHUP:
+                self.reload_by_signal()
+            elif number in (signal.SIGTERM, signal.SIGINT):
+                self.is_stopping = True
+
+    def reload_by_signal(self) -> None:
+        """Reload for somebody who cannot be answered: the failure goes to the journal and to the log."""
+        try:
+            self.change(lambda: self.activation.reload(DAEMON_BY_SIGNAL))
+        except NbspdError as error:
+            print(f"nbspd: reload failed: {error}", file=sys.stderr, flush=True)
+
+    def change(self, act: Callable[[], Any]) -> Any:
+        """Do something that changes the generation, with systemd told before and after whatever comes of it."""
+        self.notifier.reloading()
+        try:
+            return act()
+        finally:
+            self.arm_deadline()
+            self.recorder.write()
+            self.notifier.ready(self.status_line())
+
+    def on_network(self, _events: int) -> None:
+        """Guard new interfaces, and look at addresses again a moment later."""
+        assert self.news is not None
+        news = self.news.read()
+        if self.activation.enforcer is not None:
+            for index, name in news.appeared:
+                self.activation.enforcer.interface_appeared(index, name)
+        if news.addresses and not self.refresh_due.is_armed:
+            self.refresh_due.after(REFRESH_DELAY_S)
+
+    def on_refresh(self, _events: int) -> None:
+        """Look again at what the names in the rules stand for."""
+        self.refresh_due.read()
+        self.refresh_due.cancel()
+        for change in self.activation.refresh():
+            self.recorder.note(said("note", change, DAEMON, self.activation.number))
+        self.recorder.write()
+
+    def on_deadline(self, _events: int) -> None:
+        """Go back if the active generation was not confirmed in time."""
+        self.deadline.read()
+        self.activation.expire()
+        self.arm_deadline()
+        self.recorder.write()
+        self.notifier.status(self.status_line())
+
+    def on_watchdog(self, _events: int) -> None:
+        """Tell systemd that the loop turns."""
+        self.watchdog.read()
+        self.notifier.alive()
+
+    def arm_deadline(self) -> None:
+        """Wait for the deadline of an unconfirmed generation, if there is one."""
+        pending = self.activation.generations.now.pending
+        if pending is None:
+            self.deadline.cancel()
+        else:
+            self.deadline.at(pending.deadline_s)
+
+    def confess(self, error: BaseException) -> None:
+        """Tell of a bug of ours that a request brought to light."""
+        self.answers.bugs += 1
+        traceback.print_exception(error, file=sys.stderr)
+        self.recorder.note(said("degraded", f"a bug in nbspd: {type(error).__name__}: {error}", DAEMON,
+                                self.activation.number))
+
+    def status_line(self) -> str:
+        """Return the state in a line for `systemctl status`."""
+        return self.answers.status_line()
+
+    # -- shutdown
+
+    def stop(self) -> None:
+        """Write down what is known and let go; enforcement goes on in the kernel."""
+        self.notifier.stopping()
+        if self.server is not None:
+            self.server.close()
+        self.recorder.close(said("stop", f"nbspd {__version__} stops reading; enforcement goes on", DAEMON,
+                                 self.activation.number))
+        if self.activation.enforcer is not None:
+            self.activation.enforcer.close()
+        for source in (self.news, self.watchdog, self.deadline, self.refresh_due, self.signals, self.loop):
+            if source is not None:
+                source.close()
+
+
+DAEMON_BY_SIGNAL = Peer(pid=0, uid=0, gid=0, comm="SIGHUP")
