@@ -1,4 +1,7 @@
-"""nbspd: the daemon's command. argparse and not click: what is imported here stays in memory (3 MB less, 40 ms sooner)."""
+"""nbspd: the daemon's command.
+
+argparse and not click, because what is imported here stays in memory: 3 MB less, and 40 ms sooner.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,75 @@
+"""nbsp reload, confirm, rollback and detach: the verbs that change what is enforced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Mapping
+
+import click
+
+from ..errors import UsageError
+from .table import clean
+from .verb import Answer, Duration, verb
+
+CHANGE_TIMEOUT_S = 300.0
+SIGNS = (("added", "+"), ("removed", "-"), ("changed", "~"))
+
+
+@verb("reload", "sudo nbsp reload --confirm-within 60s",
+      options=[click.Option(["--confirm-within", "confirm_within_s"], type=Duration(), metavar="TIME",
+                            help="Go back by itself unless nbsp confirm comes in time: 60s, 5m.")])
+def reload(socket: Path, confirm_within_s: float | None) -> Answer:
+    """Apply the rules as they are now, all or nothing, and say what changed.
+
+    When the rules have a problem, every problem is shown and the active generation stays.
+    """
+    reply = change(socket, "reload", confirm_within_s=confirm_within_s)
+    text = change_words(reply)
+    if confirm_within_s is not None:
+        text += f"\nto be kept, it must be confirmed within {confirm_within_s:g} s: nbsp confirm"
+    return Answer(reply, text)
+
+
+@verb("confirm", "sudo nbsp confirm")
+def confirm(socket: Path) -> Answer:
+    """Keep what reload --confirm-within applied."""
+    reply = change(socket, "confirm")
+    return Answer(reply, f"generation {reply.get('generation')} is kept")
+
+
+@verb("rollback", "sudo nbsp rollback")
+def rollback(socket: Path) -> Answer:
+    """Go back to the generation before.
+
+    The rule folder stays as it is; what is in it is applied by the next nbsp reload.
+    """
+    reply = change(socket, "rollback")
+    return Answer(reply, change_words(reply))
+
+
+@verb("detach", 'sudo nbsp detach --reason "moving the database, change 4711"',
+      options=[click.Option(["--reason"], required=True, metavar="TEXT", help="Why; it is journaled with who asked.")])
+def detach(socket: Path, reason: str) -> Answer:
+    """End enforcement: remove every program and pin. Nothing is protected until nbsp reload."""
+    if not reason.strip():
+        raise UsageError("the reason is empty", 'say why: nbsp detach --reason "..."')
+    reply = change(socket, "detach", reason=reason)
+    return Answer(reply, "nothing is enforced any more; to enforce again: nbsp reload")
+
+
+def change(socket: Path, name: str, **fields: Any) -> dict[str, Any]:
+    """Ask the daemon for a change and return its reply without the envelope."""
+    from ..control.client import ask
+    reply = ask(name, socket, timeout_s=CHANGE_TIMEOUT_S, **fields)
+    reply.pop("ok", None)
+    return reply
+
+
+def change_words(reply: Mapping[str, Any]) -> str:
+    """Return what a change did: one line, and one for each thing that is declared otherwise."""
+    before, after = reply.get("before"), reply.get("generation")
+    lines = [f"generation {before} -> {after}" if before != after else f"generation {after}: nothing changed"]
+    for verb_name, sign in SIGNS:
+        for section, names in reply.get(verb_name, {}).items():
+            lines += [f"  {sign} {section[:-1]} {clean(name)}" for name in names]
+    return "\n".join(lines)

@@ -1,0 +1,34 @@
+"""nbsp check: the rules as texts, without root, daemon or kernel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..paths import RULES
+from .table import facts
+from .verb import Answer, verb
+
+
+@verb("check", "nbsp check ./rules.d", is_remote=False,
+      options=[click.Argument(["paths"], nargs=-1, metavar="[PATH]...", type=click.Path(path_type=Path))])
+def check(paths: tuple[Path, ...]) -> Answer:
+    """Validate rule files, or folders of them, taken together as one set (default: /etc/nbspd/rules.d).
+
+    Every problem is shown as file:line:col, what is wrong, what would be right; then the exit code is 1. What only
+    this host can tell (whether a program, user or unit exists) is checked by nbsp reload, which changes nothing
+    when something is wrong.
+    """
+    from ..rules.compile import compile_rules
+    from ..rules.load import load_directory, load_file, parse_sources
+
+    chosen = paths or (RULES,)
+    sources = [source for path in chosen
+               for source in (load_directory(path) if path.is_dir() or not path.exists() else (load_file(path),))]
+    rule_set = parse_sources(sources)
+    plan = compile_rules(rule_set)
+    data = {"paths": [str(path) for path in chosen], "files": len(sources), "checkpoints": len(rule_set.checkpoints),
+            "resources": len(rule_set.resources), "rules": len(rule_set.rules), "digest": plan.digest}
+    counts = ", ".join(f"{data[what]} {what}" for what in ("files", "checkpoints", "resources", "rules"))
+    return Answer(data, facts([("no problems", counts), ("digest", plan.digest)]))
