@@ -108,9 +108,9 @@ class Intake(Generic[R]):
                 self._lineage = self._journal.lineage
             try:
                 return self._step(max_hits)
-            except NbspdError:
+            except BaseException as error:
                 self._ring.rewind()
-                if attempt == 2 or self._lineage == self._journal.lineage:
+                if attempt == 2 or self._lineage == self._journal.lineage or not isinstance(error, NbspdError):
                     raise
         raise AssertionError("unreachable")
 

@@ -6,11 +6,13 @@ import sqlite3
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Mapping, NamedTuple
+from typing import Any, Iterable, Iterator, NamedTuple
 
 from ..errors import JournalError
 from . import schema
-from .record import GapRow, Record
+from .record import Record
+
+ALIVE = "alive_ns"
 
 
 class Account(NamedTuple):
@@ -30,25 +32,6 @@ class Account(NamedTuple):
     def total(self) -> int:
         """Return the hits that are accounted for; the kernel's count minus this is what still waits in the ring."""
         return self.journaled + self.coalesced + self.lost
-
-
-def gap_rows(accounts: Mapping[int, Account], counters: Mapping[int, tuple[int, int]], rules: Mapping[int, str],
-             unread: Mapping[int, int] | None = None) -> tuple[GapRow, ...]:
-    """Return what happened, by rule, between the last commit and now, for a gap record.
-
-    `counters` is what the kernel says: rule number -> (hits, lost). `rules` names the numbers. `unread`, when given,
-    is how many records of each rule lie in the ring; without it every hit that was not lost is taken to be there,
-    which is exact as long as the journal itself survived.
-    """
-    rows = []
-    for rule, (hits, lost) in sorted(counters.items()):
-        account = accounts.get(rule, Account())
-        missed, newly_lost = hits - account.total, lost - account.kernel_lost
-        waiting = missed - newly_lost if unread is None else unread.get(rule, 0)
-        if missed > 0:
-            gone = max(0, missed - newly_lost - waiting)
-            rows.append(GapRow(rules.get(rule, f"rule number {rule}"), missed, waiting, newly_lost, gone))
-    return tuple(rows)
 
 
 class Reader:
@@ -116,12 +99,18 @@ class Reader:
                                    (self.epoch if epoch is None else epoch,)).fetchone()
         return None if row is None else int(row[0])
 
+    def recall(self, name: str) -> int:
+        """Return a number kept with the journal under a name, 0 when there is none."""
+        with self._trouble():
+            row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return int(row[0]) if row else 0
+
     def last_alive_ns(self) -> int:
         """Return the last wall clock time at which the daemon is known to have run; 0 when it never did."""
+        alive_ns = self.recall(ALIVE)
         with self._trouble():
-            alive = self._db.execute("SELECT value FROM facts WHERE name = 'alive_ns'").fetchone()
             newest = self._db.execute("SELECT time_ns FROM records ORDER BY seq DESC LIMIT 1").fetchone()
-        return max((int(row[0]) for row in (alive, newest) if row), default=0)
+        return max(alive_ns, int(newest[0]) if newest else 0)
 
     def _connect(self) -> sqlite3.Connection:
         return schema.connect_read_only(self.path)

@@ -12,7 +12,7 @@ from typing import Iterable, Mapping, Sequence
 from ..errors import JournalError
 from . import recovery, retention, schema
 from .chain import GENESIS, link
-from .reader import Account, Reader
+from .reader import ALIVE, Account, Reader
 from .record import Record
 
 Tally = tuple[int, int, int]    # how many repeats, boot clock of the first and of the last
@@ -93,9 +93,17 @@ class Journal(Reader):
                     self._begin_anew(f"the journal file was deleted while open and could not be read back ({error})")
 
     def heartbeat(self) -> None:
-        """Note that the daemon is alive, so that a later gap record can say from when on it was not."""
+        """Note that the daemon is alive, so that a later gap record can say from when on it was not.
+
+        Brings a deleted file back too, which an idle daemon would not notice otherwise.
+        """
+        self.ensure()
+        self.remember(ALIVE, time.time_ns())
+
+    def remember(self, name: str, value: int) -> None:
+        """Keep a number with the journal under a name, outside the chain. Raises JournalError."""
         with self._trouble():
-            self._db.execute("INSERT OR REPLACE INTO facts VALUES ('alive_ns', ?)", (time.time_ns(),))
+            self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
     def retain(self, max_bytes: int, max_age_s: float) -> int:
         """Drop the oldest records beyond a size or age and return how many; the newest always stays."""

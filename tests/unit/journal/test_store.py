@@ -8,7 +8,8 @@ import pytest
 
 from nbspd.errors import JournalError
 from nbspd.journal.chain import BrokenChain, verify
-from nbspd.journal.reader import Account, Reader, gap_rows
+from nbspd.journal.gaps import gap_rows, note_gap, note_losses
+from nbspd.journal.reader import Account, Reader
 from nbspd.journal.record import GapRow, Record
 from nbspd.journal.store import Journal
 
@@ -106,6 +107,31 @@ def test_the_equation_balances_across_a_gap(path: Path) -> None:
 
 def test_hits_of_a_journal_that_is_gone_are_called_gone() -> None:
     assert gap_rows({}, {3: (30, 6)}, {3: "db"}, unread={3: 4}) == (GapRow("db", 30, 4, 6, 20),)
+
+
+def test_a_gap_is_noted_with_what_it_does_to_the_accounts(path: Path) -> None:
+    journal = Journal(path, "e")
+    journal.append([violation()], ring_position=9, accounting={3: (5, 10)}, lost={3: 2})
+    record = note_gap(journal, {3: (30, 6)}, {3: "db"}, "the daemon was killed", unread={})
+    assert record is not None and record.seq == 2 and record.gaps == (GapRow("db", 13, 9, 4),)
+    assert record.cause == "the daemon was killed" and record.from_ns == violation().time_ns < record.to_ns
+    assert journal.accounting() == {3: Account(5, 10, 6)}       # the nine follow when they are read
+    journal.append([violation(1)], accounting={3: (9, 0)})
+    assert note_gap(journal, {3: (30, 6)}, {3: "db"}, "again") is None
+    assert journal.accounting()[3].total == 30
+    assert note_losses(journal, {3: (31, 6)}, {3: "db"}, 0) is None     # the 31st is still to be read
+    record = note_losses(journal, {3: (35, 8)}, {3: "db"}, 0)
+    assert record is not None and record.gaps == (GapRow("db", 2, 0, 2),)
+    assert journal.accounting() == {3: Account(14, 10, 8)}
+
+
+def test_a_gap_with_the_journal_gone_counts_what_was_in_it(path: Path) -> None:
+    journal = Journal(path, "e")
+    record = note_gap(journal, {3: (30, 6)}, {3: "db"}, "the journal was damaged", unread={3: 4})
+    assert record is not None and record.gaps == (GapRow("db", 30, 4, 6, 20),)
+    journal.append([violation()], accounting={3: (1, 3)})
+    assert journal.accounting() == {3: Account(1, 3, 6, 20)} and journal.accounting()[3].total == 30
+    assert note_gap(journal, {3: (30, 6)}, {3: "db"}, "again", unread={}) is None
 
 
 def test_last_alive_is_the_newest_of_heartbeat_and_record(path: Path) -> None:
