@@ -107,5 +107,10 @@ def _argv(raw: bytes) -> tuple[str, ...]:
 
 
 def _bits(words: ctypes.Array[ctypes.c_uint64]) -> tuple[int, ...]:
-    return tuple(index * 64 + bit for index, word in enumerate(words) if word
-                 for bit in range(64) if int(word) >> bit & 1)
+    bits = []
+    for index, word in enumerate(words):
+        left = int(word)
+        while left:
+            bits.append(index * 64 + (left & -left).bit_length() - 1)
+            left &= left - 1
+    return tuple(bits)

@@ -15,8 +15,8 @@ R = TypeVar("R")
 
 VERDICTS = {int(code): code.name.lower() for code in abi.VerdictCode}
 CHANNELS = {int(channel): channel.name.lower() for channel in abi.Channel}
-ACTIONS = ((abi.Access.READ, "read"), (abi.Access.WRITE, "write"), (abi.Access.EXEC, "execute"),
-           (abi.Access.CONNECT, "connect"))
+ACTIONS = {access: "+".join(word for bit, word in enumerate(("read", "write", "execute", "connect"))
+                            if access >> bit & 1) for access in range(16)}      # by abi.Access
 UNDECIDED = "(undecided)"
 UNDECIDED_REASON = ("nbspd could not find the policy of a protected object (a deeper path than it walks, or damaged "
                     "tables) and refused to be safe")
@@ -75,7 +75,7 @@ class Describer(Generic[R]):
         return self._make(
             kind="violation", time_ns=hit.time_ns + wall_ns, boot_ns=hit.time_ns, generation=hit.generation,
             verdict=VERDICTS.get(hit.verdict, f"verdict {hit.verdict}"),
-            action="+".join(word for bit, word in ACTIONS if hit.access & bit),
+            action=ACTIONS.get(hit.access, f"access {hit.access}"),
             channel=CHANNELS.get(hit.channel, f"channel {hit.channel}"),
             object=object_words(hit, self.names.objects, self._host),
             stamps=tuple(self.names.stamps.get(bit, f"stamp {bit}") for bit in hit.stamps),
@@ -137,4 +137,4 @@ def _claimed(argv: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _shown(text: str) -> str:
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

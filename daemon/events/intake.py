@@ -14,7 +14,7 @@ from ..errors import NbspdError
 from .coalesce import Coalescer, Due, Taken
 from .decode import Hit, decode
 
-BATCH = 4096
+BATCH = 1024     # a batch of as many different hits takes about 5 MB
 
 R = TypeVar("R")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import MISSING, dataclass, fields
+from operator import attrgetter
 from typing import Any, Callable, NamedTuple
 
 from ..errors import JournalError
@@ -90,13 +91,11 @@ class Record:
 
     def to_json(self) -> str:
         """Return the canonical JSON: sorted keys, no blanks, ASCII, nothing that has its default value."""
-        values: dict[str, Any] = {}
-        for name, default in _DEFAULTS:
-            value = getattr(self, name)
-            if value != default:
-                values[name] = value
+        values: dict[str, Any] = {
+            name: value for name, default, value in zip(_NAMES, _DEFAULTS, _VALUES(self)) if value != default}
         if self.ancestry:
-            values["ancestry"] = [_without_blanks(step) for step in self.ancestry]
+            values["ancestry"] = [{"pid": pid, "comm": comm, "uid": uid, **({"exe": exe[0]} if exe and exe[0] else {})}
+                                  for pid, comm, uid, *exe in self.ancestry]
         if self.gaps:
             values["gaps"] = [row._asdict() for row in self.gaps]
         return _encode(values)
@@ -137,13 +136,6 @@ def _bad(what: str) -> JournalError:
     return JournalError(f"a journal record cannot be read: {what}", "find out where with: nbsp journal verify")
 
 
-def _without_blanks(step: tuple[Any, ...]) -> dict[str, Any]:
-    values = Ancestor(*step)._asdict()
-    if not values["exe"]:
-        del values["exe"]
-    return values
-
-
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError
@@ -179,7 +171,9 @@ def _objects(value: Any) -> list[dict[str, Any]]:
 
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
-_DEFAULTS = tuple((field.name, None if field.default is MISSING else field.default) for field in fields(Record))
+_NAMES = tuple(field.name for field in fields(Record))
+_DEFAULTS = tuple(None if field.default is MISSING else field.default for field in fields(Record))
+_VALUES = attrgetter(*_NAMES)
 _BY_TYPE: dict[str, Callable[[Any], Any]] = {
     "str": _text, "int": _number, "tuple[str, ...]": _texts, "tuple[Ancestor, ...]": _ancestors,
     "tuple[GapRow, ...]": _gaps}
