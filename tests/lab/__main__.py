@@ -1,4 +1,4 @@
-"""python3 -m tests.lab --kernel 6.1|6.12|newest --tier lsm|fmod_ret|socket [--share DIR:MOUNTPOINT] [--keep] -- COMMAND..."""
+"""python3 -m tests.lab --kernel 6.1|6.12|newest --tier lsm|fmod_ret|socket -- COMMAND..."""
 
 from __future__ import annotations
 
@@ -17,49 +17,61 @@ from .kernels import KERNELS, kernel
 CANNOT = 125        # the lab itself failed; any other status is the command's
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one command in a guest and return its exit status."""
-    parser = argparse.ArgumentParser(prog="python3 -m tests.lab", description="Boots a Debian kernel in QEMU with nbspd installed and runs "
-                                     "COMMAND there as root; exits with its status, or 125 when the lab itself failed.")
-    parser.add_argument("--kernel", choices=list(KERNELS), default="6.12")
-    parser.add_argument("--tier", choices=TIERS, default="lsm")
-    parser.add_argument("--share", metavar="DIR:MOUNTPOINT", action="append", default=[], type=_share, help="mount a folder of the host (9p)")
-    parser.add_argument("--timeout", metavar="SECONDS", type=float, default=600.0, help="for the command (600)")
-    parser.add_argument("--memory", metavar="MIB", type=int, default=2048)
-    parser.add_argument("--append", metavar="WORDS", default="", help="more words for the kernel's command line")
-    parser.add_argument("--icount", action="store_true", help="one CPU that counts instructions as nanoseconds, for benchmarks")
-    parser.add_argument("--bare", action="store_true", help="do not install nbspd")
-    parser.add_argument("--keep", action="store_true", help="leave the guest running and say how to reach it")
-    parser.add_argument("--attach", metavar="DIR", type=Path, help="run COMMAND in a guest left running by --keep")
-    parser.add_argument("--install", action="store_true", help="with --attach: bring nbspd there up to date with the checkout first")
-    parser.add_argument("--stop", metavar="DIR", type=Path, help="switch such a guest off")
-    parser.add_argument("--build", action="store_true", help="build the image and the kernel, boot nothing")
-    parser.add_argument("command", metavar="COMMAND", nargs="*", help="one word is a shell command line; several are a program and its words")
+def read_options(arguments: list[str] | None) -> argparse.Namespace:
+    """Return what the command line says; a wrong one exits with 2."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m tests.lab",
+        description="Boots a Debian kernel in QEMU, installs this checkout's nbspd and runs COMMAND there as root. "
+                    "Exits with the command's status (124: its time was up), or with 125 when the lab itself failed.")
+    add = parser.add_argument
+    add("--kernel", choices=list(KERNELS), default="6.12", help="Debian's kernel (%(default)s)")
+    add("--tier", choices=TIERS, default="lsm", help="what that boot allows nbspd (%(default)s)")
+    add("--share", metavar="DIR:MOUNTPOINT", action="append", default=[], type=_share, help="mount a folder of the host")
+    add("--timeout", metavar="SECONDS", type=float, default=600.0, help="for the command (%(default)s)")
+    add("--memory", metavar="MIB", type=int, default=2048, help="of the guest (%(default)s)")
+    add("--append", metavar="WORDS", default="", help="more words for the kernel's command line")
+    add("--icount", action="store_true", help="one CPU that counts instructions as nanoseconds, for benchmarks")
+    add("--bare", action="store_true", help="do not install nbspd")
+    add("--keep", action="store_true", help="leave the guest running and say how to reach it")
+    add("--attach", metavar="FOLDER", type=Path, help="use a guest left running by --keep")
+    add("--install", action="store_true", help="with --attach: bring its nbspd up to date with the checkout first")
+    add("--stop", metavar="FOLDER", type=Path, help="switch such a guest off")
+    add("--build", action="store_true", help="build the image and the kernel, boot nothing")
+    add("command", metavar="COMMAND", nargs="*", help="one word is a shell command, several are a program's words")
     options = parser.parse_args(arguments)
+    if not (options.command or options.keep or options.install or options.stop or options.build):
+        parser.error("say what to run: -- COMMAND...")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line says and return the exit status."""
+    options = read_options(arguments)
     try:
         if options.build:
             image()
             kernel(options.kernel)
-            return 0
-        if options.stop:
+        elif options.stop:
             Guest.attach(options.stop).stop()
-            return 0
-        if not (options.command or options.keep or options.install):
-            parser.error("say what to run: -- COMMAND...")
-        guest = Guest.attach(options.attach) if options.attach else Guest(
-            options.kernel, options.tier, shares=options.share, installs=not options.bare, keeps=options.keep,
-            memory_mib=options.memory, icount=options.icount, append=options.append)
-        return _run(guest, options)
+        elif options.attach:
+            return run(Guest.attach(options.attach), options)
+        else:
+            return run(Guest(options.kernel, options.tier, shares=options.share, installs=not options.bare,
+                             keeps=options.keep, memory_mib=options.memory, icount=options.icount,
+                             append=options.append), options)
+        return 0
     except LabError as error:
         say(str(error))
         return CANNOT
 
 
-def _run(guest: Guest, options: argparse.Namespace) -> int:
+def run(guest: Guest, options: argparse.Namespace) -> int:
+    """Run the command in this guest, showing its output as it comes, and return its status."""
     begin = time.monotonic()
     with guest:
         if not options.attach:
-            say(f"{guest.release} tier {guest.tier} up in {guest.boot_s:.0f} s, ready after {time.monotonic() - begin:.0f} s")
+            say(f"{guest.release} tier {guest.tier}: booted in {guest.boot_s:.0f} s, ready after "
+                f"{time.monotonic() - begin:.0f} s")
         elif options.install:
             guest.install()
         status = 0
@@ -67,7 +79,8 @@ def _run(guest: Guest, options: argparse.Namespace) -> int:
             line = options.command[0] if len(options.command) == 1 else shlex.join(options.command)
             status = guest.run(line, options.timeout, on_output=_show).status
         if options.keep:
-            say(f"kept running; again: python3 -m tests.lab --attach {guest.folder} -- COMMAND; off: python3 -m tests.lab --stop {guest.folder}")
+            again = f"python3 -m tests.lab --attach {guest.folder} [--install] -- COMMAND"
+            say(f"kept running; again: {again}; off: python3 -m tests.lab --stop {guest.folder}")
     return status
 
 
@@ -79,7 +92,7 @@ def _show(piece: bytes) -> None:
 def _share(text: str) -> tuple[Path, str]:
     folder, _, point = text.partition(":")
     if not Path(folder).is_dir() or not point.startswith("/"):
-        raise argparse.ArgumentTypeError(f"{text}: DIR must be a folder here and MOUNTPOINT an absolute path there")
+        raise argparse.ArgumentTypeError(f"{text}: a folder here, a colon and an absolute path there")
     return Path(folder), point
 
 

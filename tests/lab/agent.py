@@ -1,4 +1,4 @@
-"""Runs inside the guest: takes commands from the host over a virtio-serial port, so that no rule on the network can cut it off.
+"""Runs inside the guest: takes commands from the host over a virtio-serial port, which no rule on the network cuts off.
 
 One JSON object a line. From the host {"id", "verb": "run", "command", "timeout_s", "input"} or {"id", "verb": "ping"};
 to the host {"id", "out": base64} as it comes, then {"id", "status": n}; {"ready": boot id} when the agent starts.
@@ -16,8 +16,9 @@ import time
 PORT = "/dev/virtio-ports/org.nbspd.lab"
 TIMED_OUT = 124             # as timeout(1) has it
 CHUNK_SIZE_BYTES = 32768
-ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8",
-               "LOGNAME": "root", "USER": "root", "SHELL": "/bin/bash", "TERM": "dumb", "PAGER": "cat", "SYSTEMD_COLORS": "0"}
+ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8",
+               "HOME": "/root", "LOGNAME": "root", "USER": "root", "SHELL": "/bin/bash",
+               "TERM": "dumb", "PAGER": "cat", "SYSTEMD_COLORS": "0"}
 
 
 class Port:
@@ -48,9 +49,11 @@ def run(port, request):
     """Run one command and report until it ends; what it left running in the background keeps running."""
     number = request["id"]
     try:
-        with subprocess.Popen(["/bin/bash", "-c", request["command"]], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, env=ENVIRONMENT, cwd="/root", start_new_session=True, bufsize=0) as process:
-            threading.Thread(target=feed, args=(process.stdin, base64.b64decode(request.get("input", ""))), daemon=True).start()
+        with subprocess.Popen(["/bin/bash", "-c", request["command"]], bufsize=0, stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=ENVIRONMENT, cwd="/root",
+                              start_new_session=True) as process:
+            content = base64.b64decode(request["input"])
+            threading.Thread(target=feed, args=(process.stdin, content), daemon=True).start()
             status = follow(port, number, process, time.monotonic() + request["timeout_s"])
     except OSError as error:            # the rules under test may deny the agent itself
         port.send({"id": number, "out": base64.b64encode(f"agent: {error}\n".encode()).decode()})

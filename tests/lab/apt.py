@@ -31,11 +31,11 @@ def call(command: list[str], timeout_s: float, **settings: str) -> str:
 def mirrors() -> tuple[str, str]:
     """Return the URLs of the main and of the security archive that this machine uses."""
     listing = call(["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"], 60)
-    release = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text(encoding="utf-8").splitlines() if "=" in line)
-    name = release.get("VERSION_CODENAME", "").strip('"')
+    described = re.search(r"^VERSION_CODENAME=(\w+)", Path("/etc/os-release").read_text(encoding="utf-8"), re.MULTILINE)
+    name = described[1] if described else "none"
     found = {suite: address for address, suite in (line.split() for line in listing.splitlines())}
     if name not in found:
-        raise LabError(f"this machine's apt has no source for Debian's {name or 'release'}: the lab needs Debian 12 or 13")
+        raise LabError(f"apt has no source for this machine's release ({name}): the lab needs Debian 12 or 13")
     return found[name], found.get(f"{name}-security", "")
 
 
@@ -47,19 +47,20 @@ def sources(*suites: str) -> list[str]:
 
 
 def download(package: str, pattern: str, suites: tuple[str, ...], folder: Path) -> list[Path]:
-    """Fetch what installing `package` from the first suite would install and whose name matches `pattern`, into `folder`."""
+    """Fetch into `folder` what installing `package` of the first suite takes, as far as the names match `pattern`."""
     for name in ("lists/partial", "cache/archives/partial"):
         (folder / name).mkdir(parents=True)
     (folder / "sources.list").write_text("\n".join(sources(*suites)) + "\n", encoding="ascii")
     (folder / "apt.conf").write_text(
-        f'Dir::State "{folder}"; Dir::State::status "/dev/null"; Dir::State::lists "{folder}/lists"; Dir::Cache "{folder}/cache";\n'
-        f'Dir::Etc::sourcelist "{folder}/sources.list"; Dir::Etc::sourceparts "-"; Acquire::Languages "none"; APT::Sandbox::User "root";\n'
-        'Acquire::Retries "3";\n', encoding="ascii")
-    configuration = str(folder / "apt.conf")
-    call(["apt-get", "update", "-q"], 300, APT_CONFIG=configuration)
-    plan = call(["apt-get", "install", "-s", "--no-install-recommends", "-t", suites[0], package], 60, APT_CONFIG=configuration)
-    names = [f"{name}={version}" for name, version in re.findall(r"^Inst (\S+) \((\S+)", plan, re.MULTILINE) if re.fullmatch(pattern, name)]
+        f'Dir::State "{folder}"; Dir::State::status "/dev/null"; Dir::State::lists "{folder}/lists";\n'
+        f'Dir::Cache "{folder}/cache"; Dir::Etc::sourcelist "{folder}/sources.list"; Dir::Etc::sourceparts "-";\n'
+        'Acquire::Languages "none"; Acquire::Retries "3"; APT::Sandbox::User "root";\n', encoding="ascii")
+    ours = str(folder / "apt.conf")
+    call(["apt-get", "update", "-q"], 300, APT_CONFIG=ours)
+    plan = call(["apt-get", "install", "-s", "--no-install-recommends", "-t", suites[0], package], 60, APT_CONFIG=ours)
+    found = re.findall(r"^Inst (\S+) \((\S+)", plan, re.MULTILINE)
+    names = [f"{name}={version}" for name, version in found if re.fullmatch(pattern, name)]
     if not names:
         raise LabError(f"{package} of {suites[0]} brings no package named like {pattern}:\n{plan}")
-    call(["sh", "-c", 'cd "$0" && exec apt-get download -q "$@"', str(folder), *names], 600, APT_CONFIG=configuration)
+    call(["sh", "-c", 'cd "$0" && exec apt-get download -q "$@"', str(folder), *names], 600, APT_CONFIG=ours)
     return sorted(folder.glob("*.deb"))

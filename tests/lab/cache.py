@@ -17,7 +17,7 @@ ROOT = HERE.parent.parent
 
 
 def cache_folder() -> Path:
-    """Return the cache: $NBSPD_LAB_CACHE, else /var/cache/nbspd-lab, outside of the checkout so that clones share it."""
+    """Return the cache: $NBSPD_LAB_CACHE, else one outside of the checkout, so that clones share it."""
     folder = Path(os.environ.get("NBSPD_LAB_CACHE") or "/var/cache/nbspd-lab")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -38,7 +38,7 @@ def say(text: str) -> None:
 
 
 def built(name: str, build: Callable[[Path], None]) -> Path:
-    """Return the cached folder `name`; `build(folder)` fills it in a temporary place first and only a whole one is renamed."""
+    """Return the cached folder `name`; `build(folder)` fills a temporary one, renamed only when it is whole."""
     final = cache_folder() / name
     with open(cache_folder() / f"{name.split('-')[0]}.lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -33,7 +33,10 @@ class Channel:
         self._socket.close()
 
     def wait(self, timeout_s: float, other_than: str = "") -> str:
-        """Return the agent's boot id (or "" when it was running already) as soon as it answers, in a boot other than that one."""
+        """Return the boot id that the agent says when it starts, or "" when it was running already.
+
+        With `other_than`, wait for another boot than that one.
+        """
         deadline = time.monotonic() + timeout_s
         pings = set()
         while time.monotonic() < deadline:
@@ -47,7 +50,7 @@ class Channel:
         raise LabError(f"the guest's agent did not answer within {timeout_s:.0f} s")
 
     def run(self, command: str, timeout_s: float, content: bytes, on_output: Callable[[bytes], None]) -> int:
-        """Run one command, hand its output on as it comes, return its exit status (124: its time was up, 128+n: signal n)."""
+        """Run one command, hand its output on as it comes, return its exit status (124: its time was up)."""
         number = self._send({"verb": "run", "command": command, "timeout_s": timeout_s,
                              "input": base64.b64encode(content).decode()})
         for message in self._messages(time.monotonic() + timeout_s + GRACE_S):

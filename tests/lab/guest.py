@@ -29,7 +29,7 @@ SOURCE = "/usr/src/nbspd"           # where the guest finds the checkout
 
 @dataclass(frozen=True)
 class Result:
-    """How a command ended: its exit status (124: its time was up, 128+n: signal n) and its output and error output as they came."""
+    """How a command ended: its status (124: its time was up, 128+n: signal n) and what it printed on both outputs."""
 
     status: int
     output: str
@@ -44,16 +44,17 @@ class Result:
 class Guest:
     """A guest for the length of a `with` block; several may run at once."""
 
-    def __init__(self, kernel: str = "6.12", tier: str = "lsm", *, shares: Sequence[tuple[Path, str]] = (), installs: bool = True,
-                 keeps: bool = False, memory_mib: int = 2048, cpus: int = 2, icount: bool = False, append: str = "") -> None:
+    def __init__(self, kernel: str = "6.12", tier: str = "lsm", *, shares: Sequence[tuple[Path, str]] = (),
+                 installs: bool = True, keeps: bool = False, memory_mib: int = 2048, cpus: int = 2,
+                 icount: bool = False, append: str = "") -> None:
         if tier not in LSM:
             raise LabError(f"unknown tier {tier}; one of {', '.join(LSM)}")
         self.kernel = kernel
         self.tier = tier
         self.boot_s = 0.0               # from starting QEMU until systemd had finished
         self._installs, self._keeps = installs, keeps
-        self._machine = Machine(kernel_named(kernel), image(), tier, tuple((path.resolve(), point) for path, point in shares),
-                                memory_mib, 1 if icount else cpus, icount, append)
+        resolved = tuple((path.resolve(), point) for path, point in shares)
+        self._machine = Machine(kernel_named(kernel), image(), tier, resolved, memory_mib, cpus, icount, append)
         self._slowness = 3.0 if icount else 1.0
         self._folder: Path | None = None
         self._qemu: Qemu | None = None
@@ -87,7 +88,8 @@ class Guest:
             self._connect(10)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
         if self._channel:
             self._channel.close()
         if not self._keeps:
@@ -97,8 +99,8 @@ class Guest:
         """Boot, wait until systemd is done, install nbspd. Raises LabError with the console's tail."""
         self._folder = Path(tempfile.mkdtemp(prefix="nbspd-lab-"))
         self._qemu = Qemu(self._folder)
-        initrd = self._machine.kernel.initrd.read_bytes() + overlay(self.tier, [point for _, point in self._machine.shares])
-        (self._folder / "initrd").write_bytes(initrd)
+        ours = overlay(self.tier, [point for _, point in self._machine.shares])
+        (self._folder / "initrd").write_bytes(self._machine.kernel.initrd.read_bytes() + ours)
         begin = time.monotonic()
         try:
             self._qemu.start(self._machine, outlives_us=self._keeps)
@@ -111,8 +113,8 @@ class Guest:
             report = self._qemu.report()
             self.stop()
             if isinstance(error, LabError):
-                raise LabError(f"kernel {self.kernel}, tier {self.tier}: {error}\n{report}"
-                               f"reproduce it: python3 -m tests.lab --kernel {self.kernel} --tier {self.tier} -- true") from error
+                again = f"python3 -m tests.lab --kernel {self.kernel} --tier {self.tier} -- true"
+                raise LabError(f"kernel {self.kernel}, tier {self.tier}: {error}\n{report}again: {again}") from error
             raise
 
     def stop(self) -> None:
@@ -124,9 +126,12 @@ class Guest:
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def run(self, command: str | Sequence[str], timeout_s: float = 120.0, *, stdin: str | bytes = b"", check: bool = False,
-            on_output: Callable[[bytes], None] | None = None) -> Result:
-        """Run a shell command (or a list of words) as root. Raises LabError when the guest is lost or, with `check`, on failure."""
+    def run(self, command: str | Sequence[str], timeout_s: float = 120.0, *, stdin: str | bytes = b"",
+            check: bool = False, on_output: Callable[[bytes], None] | None = None) -> Result:
+        """Run a shell command (or a list of words) as root.
+
+        Raises LabError when the guest is lost or, with `check`, when the command fails.
+        """
         assert self._channel is not None, "the guest was not started"
         line = command if isinstance(command, str) else shlex.join(command)
         pieces: list[bytes] = []
@@ -149,17 +154,18 @@ class Guest:
 
     def put(self, path: str, content: str | bytes, mode: int = 0o644) -> None:
         """Write a file in the guest, and the folders above it."""
-        target = shlex.quote(path)
-        self.run(f"mkdir -p -- \"$(dirname -- {target})\" && cat > {target} && chmod {mode:o} -- {target}", stdin=content, check=True)
+        script = 'mkdir -p -- "$(dirname -- "$0")" && cat > "$0" && chmod "$1" -- "$0"'
+        self.run(["sh", "-c", script, path, f"{mode:o}"], stdin=content, check=True)
 
     def get(self, path: str) -> str:
         """Return the text of a file in the guest."""
         return self.run(["cat", "--", path], check=True).output
 
     def install(self) -> None:
-        """Install, or upgrade to, this checkout's nbspd as a user would: by its Debian package. The source is put beside it."""
+        """Install this checkout's nbspd, or upgrade to it, as a user would: by its package. The source goes along."""
         self.put(PACKAGE, package(self.folder))
-        self.run(f"DEBIAN_FRONTEND=noninteractive dpkg --force-confold -i {PACKAGE}", INSTALL_TIMEOUT_S, check=True)
+        self.run(f"DEBIAN_FRONTEND=noninteractive dpkg --force-confold --force-unsafe-io -i {PACKAGE}",
+                 INSTALL_TIMEOUT_S, check=True)
         self.run(f"rm -rf {SOURCE} && mkdir -p {SOURCE} && tar -xz -C {SOURCE}", stdin=source(), check=True)
 
     def reboot(self) -> None:
@@ -175,7 +181,7 @@ class Guest:
             raise LabError(f"after a reboot: {error}\n{self._qemu.report()}") from error
 
     def console(self) -> str:
-        """Return all that the guest's serial console has shown: kernel messages of level 4 and below, and panics."""
+        """Return all that the guest's serial console has shown: the kernel's warnings, errors and panics."""
         assert self._qemu is not None
         return self._qemu.console()
 
@@ -196,4 +202,5 @@ class Guest:
     def _settle(self) -> None:
         state = self.run("systemctl is-system-running --wait", SETTLE_TIMEOUT_S)
         if state.output.strip() not in ("running", "degraded"):
-            raise LabError(f"systemd did not finish booting: {state.output.strip()}\n{self.run('systemctl list-jobs').output}")
+            jobs = self.run("systemctl list-jobs").output
+            raise LabError(f"systemd did not finish booting: {state.output.strip()}\n{jobs}")

@@ -10,7 +10,9 @@ from .cache import HERE, built, digest
 SUITES = ("bookworm", "bookworm-updates", "bookworm-security")
 SIZE = "6G"     # sparse; the guest writes to a throw-away layer above it
 PROVISION = HERE / "provision.sh"
-LEFT_OUT = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*")
+DPKG_OPTIONS = ("force-unsafe-io", "path-exclude=/usr/share/man/*", "path-exclude=/usr/share/doc/*",
+                "path-exclude=/usr/share/locale/*", "path-exclude=/usr/share/info/*")
+APT_OPTIONS = ('Acquire::Languages "none"', 'Acquire::Retries "3"', 'APT::Install-Recommends "false"')
 
 
 def image() -> Path:
@@ -21,13 +23,13 @@ def image() -> Path:
 def _build(folder: Path) -> None:
     packages = call(["sh", str(PROVISION), "--packages"], 30).split()
     root = folder / "root"
+    hooks = [f'cp {PROVISION} "$1/provision.sh"', 'chroot "$1" sh /provision.sh --configure', 'rm "$1/provision.sh"',
+             'mkdir -p "$1/usr/lib/modules"', 'rm -f "$1/etc/apt/sources.list" "$1/etc/resolv.conf"',
+             ': > "$1/etc/machine-id"']
     try:
-        call(["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory", f"--include={','.join(packages)}",
-              "--dpkgopt=force-unsafe-io", *(f"--dpkgopt=path-exclude={path}" for path in LEFT_OUT),
-              "--aptopt=Acquire::Languages \"none\"", "--aptopt=APT::Install-Recommends \"false\"", "--aptopt=Acquire::Retries \"3\"",
-              f"--customize-hook=cp {PROVISION} \"$1/provision.sh\"", "--customize-hook=chroot \"$1\" sh /provision.sh --configure",
-              "--customize-hook=rm \"$1/provision.sh\"; mkdir -p \"$1/usr/lib/modules\"",
-              "--customize-hook=rm -f \"$1/etc/apt/sources.list\" \"$1/etc/resolv.conf\"; : > \"$1/etc/machine-id\"",
+        call(["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory",
+              f"--include={','.join(packages)}", *(f"--dpkgopt={option}" for option in DPKG_OPTIONS),
+              *(f"--aptopt={option}" for option in APT_OPTIONS), *(f"--customize-hook={hook}" for hook in hooks),
               SUITES[0], str(root), *sources(*SUITES)], 1200)
         call(["mke2fs", "-q", "-t", "ext4", "-L", "nbspd-lab", "-E", "lazy_itable_init=1", "-d", str(root),
               str(folder / "root.ext4"), SIZE], 300)

@@ -18,8 +18,8 @@ KERNELS = {                                                     # name -> suites
     "newest": ("sid",),
 }
 PACKAGES = r"linux-(base|image|binary|modules)-\d.*-amd64"    # from 7.x on these are packages of their own
-NEEDED = ("virtio_pci", "virtio_blk", "ext4", "crc32c_generic")  # to reach the root file system; udev loads the rest
-UNWANTED = ("drivers/gpu", "drivers/media", "drivers/net/ethernet", "drivers/net/wireless", "drivers/infiniband", "sound")
+NEEDED = ("virtio_pci", "virtio_blk", "ext4", "crc32c_generic")     # to reach the disks; udev loads the rest
+UNWANTED = ("drivers/gpu", "drivers/media", "drivers/net/ethernet", "drivers/net/wireless", "sound")
 BUSYBOX = Path("/bin/busybox")
 
 INIT = """#!/bin/busybox sh
@@ -69,10 +69,11 @@ class Kernel:
 
 
 def kernel(name: str) -> Kernel:
-    """Return a kernel's files, fetching them (10 s) when they are not cached; `newest` stays what it was until the cache is removed."""
+    """Return a kernel's files, fetching them (15 s) when they are not cached; a cached one does not age by itself."""
     if name not in KERNELS:
         raise LabError(f"unknown kernel {name}; one of {', '.join(KERNELS)}")
-    return Kernel(name, built(f"kernel-{name}-{digest(name, Path(__file__), HERE / 'cpio.py')}", lambda folder: _build(name, folder)))
+    key = digest(name, Path(__file__), HERE / "cpio.py")
+    return Kernel(name, built(f"kernel-{name}-{key}", lambda folder: _build(name, folder)))
 
 
 def _build(name: str, folder: Path) -> None:
@@ -82,18 +83,19 @@ def _build(name: str, folder: Path) -> None:
     modules = tree / ("usr/lib/modules" if (tree / "usr/lib/modules").is_dir() else "lib/modules")
     release = next(modules.iterdir()).name
     say(f"kernel {name} is {release}")
-    image = next((path for path in (tree / f"boot/vmlinuz-{release}", modules / release / "vmlinuz") if path.is_file()), None)
-    if image is None:
+    places = [tree / f"boot/vmlinuz-{release}", modules / release / "vmlinuz"]
+    image = [place for place in places if place.is_file()]
+    if not image:
         raise LabError(f"no vmlinuz in the packages of kernel {name}")
-    image.rename(folder / "vmlinuz")
+    image[0].rename(folder / "vmlinuz")
     for unwanted in UNWANTED:
         call(["rm", "-rf", str(modules / release / "kernel" / unwanted)], 60)
     usr = tree / "merged"
     (usr / "lib").mkdir(parents=True)
     modules.rename(usr / "lib/modules")
-    call(["/usr/sbin/depmod" if Path("/usr/sbin/depmod").exists() else "/sbin/depmod", "-b", str(usr), release], 120)
+    call(["/sbin/depmod", "-b", str(usr), release], 120)
     _write_initrd(usr / "lib/modules" / release, folder / "initrd")
-    call(["mke2fs", "-q", "-t", "ext4", "-L", "modules", "-O", "^has_journal", "-m", "0", "-d", str(usr / "lib/modules"),
+    call(["mke2fs", "-q", "-t", "ext4", "-L", "modules", "-O", "^has_journal", "-d", str(usr / "lib/modules"),
           str(folder / "modules.ext4"), "700M"], 120)
     (folder / "release").write_text(release + "\n", encoding="ascii")
     call(["rm", "-rf", str(tree), str(fetched)], 60)

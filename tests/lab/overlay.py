@@ -5,6 +5,8 @@ from __future__ import annotations
 from .cache import HERE
 from .cpio import Archive
 
+UNITS = "overlay/etc/systemd/system"
+
 # An option and not the kernel's command line decides the tier socket: nbspd is told to leave trampolines alone.
 SOCKET_TIER = """[Service]
 ExecStart=
@@ -33,14 +35,14 @@ def overlay(tier: str, mounts: list[str]) -> bytes:
     """Return the cpio archive to append to the initramfs."""
     archive = Archive()
     archive.file("overlay/usr/local/lib/nbspd-lab/agent.py", (HERE / "agent.py").read_bytes())
-    archive.file("overlay/etc/systemd/system/nbspd-lab-agent.service", AGENT_UNIT.encode())
-    archive.link("overlay/etc/systemd/system/sysinit.target.wants/nbspd-lab-agent.service", "../nbspd-lab-agent.service")
+    archive.file(f"{UNITS}/nbspd-lab-agent.service", AGENT_UNIT.encode())
+    archive.link(f"{UNITS}/sysinit.target.wants/nbspd-lab-agent.service", "../nbspd-lab-agent.service")
     if tier == "socket":
-        archive.file("overlay/etc/systemd/system/nbspd.service.d/tier.conf", SOCKET_TIER.encode())
+        archive.file(f"{UNITS}/nbspd.service.d/tier.conf", SOCKET_TIER.encode())
     for number, point in enumerate(mounts):
         archive.folder(f"overlay{point}")
-        archive.file(f"overlay/etc/systemd/system/{_unit(point)}", _mount_unit(number, point).encode())
-        archive.link(f"overlay/etc/systemd/system/local-fs.target.wants/{_unit(point)}", f"../{_unit(point)}")
+        archive.file(f"{UNITS}/{_unit(point)}", _mount_unit(number, point).encode())
+        archive.link(f"{UNITS}/local-fs.target.wants/{_unit(point)}", f"../{_unit(point)}")
     return archive.content()
 
 

@@ -20,6 +20,7 @@ LSM = {
     "fmod_ret": "landlock,lockdown,yama,integrity,apparmor",
     "socket": "landlock,lockdown,yama,integrity,apparmor",
 }
+WORDS = "console=ttyS0 quiet loglevel=4 net.ifnames=0 mitigations=off systemd.show_status=false"
 KVM_GET_API_VERSION = 0xAE00
 PR_SET_PDEATHSIG = 1
 CONSOLE_LINES = 40
@@ -41,13 +42,14 @@ class Machine:
 
     def command(self, folder: Path) -> list[str]:
         """Return QEMU's command line; `folder` holds the initrd, the sockets and the throw-away layer of the disk."""
-        words = f"console=ttyS0 quiet loglevel=4 net.ifnames=0 panic=0 lsm={LSM[self.tier]} systemd.show_status=false {self.append}"
+        words = f"{WORDS} lsm={LSM[self.tier]} {self.append}"
         command = [BINARY, "-nodefaults", "-no-user-config", "-display", "none", "-M", "pc", "-m", str(self.memory_mib),
                    *self._processor(),
                    "-kernel", str(self.kernel.image), "-initrd", str(folder / "initrd"), "-append", words.strip(),
                    "-drive", f"file={self.disk},format=raw,if=virtio,snapshot=on,cache=unsafe",
                    "-drive", f"file={self.kernel.modules},format=raw,if=virtio,readonly=on",
-                   "-device", "virtio-serial-pci", "-chardev", f"socket,id=agent,path={folder}/agent.sock,server=on,wait=off",
+                   "-device", "virtio-serial-pci",
+                   "-chardev", f"socket,id=agent,path={folder}/agent.sock,server=on,wait=off",
                    "-device", "virtserialport,chardev=agent,name=org.nbspd.lab",
                    "-netdev", "user,id=net0,restrict=on", "-device", "virtio-net-pci,netdev=net0,romfile=",
                    "-device", "virtio-rng-pci", "-serial", f"file:{folder}/console.log",
@@ -61,7 +63,7 @@ class Machine:
             return ["-accel", "tcg,thread=single", "-icount", "shift=0", "-cpu", "max", "-smp", "1"]
         if kvm_works():
             return ["-enable-kvm", "-cpu", "host", "-smp", str(self.cpus)]
-        return ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max,la57=off", "-smp", str(self.cpus)]
+        return ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "qemu64", "-smp", str(self.cpus)]
 
 
 def kvm_works() -> bool:
@@ -95,8 +97,9 @@ class Qemu:
 
         with open(self.folder / "qemu.log", "wb") as log:
             try:
-                self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                                                 env={**os.environ, "TMPDIR": str(self.folder)}, preexec_fn=die_with_parent)
+                self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                                 start_new_session=True, preexec_fn=die_with_parent,
+                                                 env={**os.environ, "TMPDIR": str(self.folder)})
             except FileNotFoundError as error:
                 raise LabError(f"{BINARY} is not installed; run tests/install-deps") from error
 
