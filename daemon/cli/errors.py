@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 import traceback
 from typing import Any, Callable
 
@@ -13,10 +12,12 @@ from ..errors import EXIT_BUG, EXIT_OK, EXIT_TOLD, NbspdError, RulesError
 from .table import clean
 
 
-def speak(program: str, run: Callable[[], int], is_json: bool = False, is_debug: bool = False) -> int:
+def speak(program: str, run: Callable[[], int], is_json: bool = False, is_debug: bool = False,
+          is_logged: bool = False) -> int:
     """Run a command and return its exit code; whatever it raises is said once, on one line with its remedy.
 
-    With `is_json` the failure is one object on stdout, else words on stderr. The exit codes are those of errors.py.
+    With `is_json` the failure is one object on stdout, else words on stderr. `is_logged`: stderr is kept, so the
+    traceback of a bug goes there and not into a file. The exit codes are those of errors.py.
     """
     try:
         code = run()
@@ -34,7 +35,7 @@ def speak(program: str, run: Callable[[], int], is_json: bool = False, is_debug:
         say(program, {"cause": "interrupted", "remedy": "", "problems": []}, is_json)
         return EXIT_TOLD
     except Exception as error:              # the edge: nothing above us would say it
-        say(program, bug_object(error, is_debug), is_json)
+        say(program, bug_object(error, is_debug or is_logged), is_json)
         return EXIT_BUG
 
 
@@ -45,12 +46,13 @@ def error_object(error: NbspdError) -> dict[str, Any]:
             "problems": [{"where": p.where, "what": p.what, "right": p.right} for p in problems]}
 
 
-def bug_object(error: Exception, is_debug: bool) -> dict[str, Any]:
+def bug_object(error: Exception, is_shown: bool) -> dict[str, Any]:
     """Return what is said of a failure that is ours, after its traceback was shown or written to a file."""
     cause = f"this is a bug of ours: {type(error).__name__}: {error}"
-    if is_debug:
+    if is_shown:
         traceback.print_exc()
         return {"cause": cause, "remedy": "report it with the traceback above", "problems": []}
+    import tempfile     # not for the daemon
     try:
         with tempfile.NamedTemporaryFile("w", prefix="nbsp-", suffix=".traceback", delete=False) as file:
             traceback.print_exc(file=file)

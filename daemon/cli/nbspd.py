@@ -59,4 +59,4 @@ def run(settings: Settings) -> int:
 def main() -> int:
     """Run nbspd with the arguments of this process; returns the exit code."""
     settings, is_debug = read_settings(sys.argv[1:])
-    return speak("nbspd", lambda: run(settings), is_debug=is_debug)
+    return speak("nbspd", lambda: run(settings), is_debug=is_debug, is_logged=True)

@@ -50,3 +50,14 @@ def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as done:
         nbspd.read_settings(["--help"])
     assert done.value.code == 0 and "Example:" in capsys.readouterr().out
+
+
+def test_a_bug_goes_to_the_log_with_its_traceback(monkeypatch: pytest.MonkeyPatch,
+                                                  capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(settings: Settings) -> int:
+        raise KeyError("x")
+    monkeypatch.setattr(sys, "argv", ["nbspd"])
+    monkeypatch.setattr(nbspd, "run", fail)
+    assert nbspd.main() == 3
+    err = capsys.readouterr().err
+    assert "Traceback" in err and "this is a bug of ours: KeyError" in err
