@@ -10,6 +10,18 @@
  * The table of stamps never evicts.  When it is full, a new process stays without a stamp: denied, never let through.
  */
 
+/* Stamps that survive exec under the generation in this slot. */
+static __always_inline void keep(struct stamp *stamp, struct stamp *before, __u32 slot)
+{
+	struct generation *generation = generations.lookup(&slot);
+	int word;
+
+	if (!generation)
+		return;
+	for (word = 0; word < NBSP_STAMP_WORDS; word++)
+		stamp->bits[word] |= before->bits[word] & generation->children[word];
+}
+
 /* Both generation slots: during a reload a process must earn what the next generation will ask for. */
 static __always_inline void earn(struct stamp *stamp, struct stamp *before, struct object_key *program, __u32 slot)
 {
@@ -77,8 +89,7 @@ int raw_tracepoint__sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
 	void *task = (void *)ctx->args[0];
 	struct stamp now = {}, before = {}, *old;
 	struct object_key program = {};
-	struct generation *generation;
-	__u32 slot, tgid = 0;
+	__u32 tgid = 0;
 	__u64 any = 0;
 	int word;
 
@@ -91,13 +102,8 @@ int raw_tracepoint__sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
 #ifdef NBSP_TIER_SOCKET
 	check_exec(old ? &before : 0, task, &program);
 #endif
-	for (slot = 0; slot < 2; slot++) {
-		generation = generations.lookup(&slot);
-		if (!generation)
-			continue;
-		for (word = 0; word < NBSP_STAMP_WORDS; word++)
-			now.bits[word] |= before.bits[word] & generation->children[word];
-	}
+	keep(&now, &before, 0);
+	keep(&now, &before, 1);
 	earn(&now, &before, &program, 0);
 	earn(&now, &before, &program, 1);
 	for (word = 0; word < NBSP_STAMP_WORDS; word++)

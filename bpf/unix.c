@@ -139,22 +139,22 @@ static __always_inline int check_unix_name(struct bpf_sock_addr *ctx, __u8 chann
 	struct bpf_sock_addr_kern kern = {};
 	int slot = active_slot();
 	char path[NBSP_SUN_NAME + 2] = {};
-	__u32 length;
-	int copied;
+	__u64 length;
+	long copied;
 
 	if (slot < 0)
 		return 1;
 	/* ctx is the kernel's own struct; the verifier lets nobody touch these members, reading them as data is allowed */
 	bpf_probe_read_kernel(&kern, sizeof(kern), (void *)ctx);
+	if (kern.uaddrlen < SUN_FAMILY)
+		return 1;
 	length = kern.uaddrlen - SUN_FAMILY;
-	if (length > NBSP_SUN_NAME)
-		return 1;	/* longer than any name there can be */
 	q.slot = slot;
 	q.sun = (void *)kern.uaddr + SUN_FAMILY;
 	/* a path ends at its NUL, or where the caller says; an abstract name has its NUL in front and is all of the length */
 	HIDE(length);
 	if (length > NBSP_SUN_NAME)
-		return 1;
+		return 1;	/* longer than any name there can be */
 	copied = bpf_probe_read_kernel_str(path, length + 1, q.sun);
 	if (copied > 1) {
 		length = copied - 1;
