@@ -102,12 +102,10 @@ class Composer:
         if isinstance(self._next(), yaml.StreamEndEvent):
             return
         event = self._next()
-        if isinstance(event, yaml.ScalarEvent) and self._scalar(event).is_null:
-            self._next()
-        elif isinstance(event, yaml.MappingStartEvent):
+        if isinstance(event, yaml.MappingStartEvent):
             self._check(event)
             yield from self._sections()
-        else:
+        elif not isinstance(event, yaml.ScalarEvent) or not self._scalar(event).is_null:
             raise _refusal(event, "the file is not a mapping", "start with version: 1")
         self._next()                                    # the end of the document
         event = self._next()

@@ -38,7 +38,7 @@ class Overlap:
         access = (int(Access.READ | Access.EXEC) if "read" in resource.access else 0) | (
             int(Access.WRITE) if "write" in resource.access else 0)
         for path in resource.trees:
-            _demand(self._trees, path, index, access)
+            self._demand(self._trees.setdefault(path, {}), index, access)
         for path in resource.files:
             self._add_path(path, "file", index, access)
         for path in resource.exec:
@@ -47,7 +47,7 @@ class Overlap:
             self._add_path(path, "device", index, access)
         for name in resource.unix:
             if name.startswith("@"):
-                _demand(self._abstracts, name[1:].encode(), index, int(Access.CONNECT))
+                self._demand(self._abstracts.setdefault(name[1:].encode(), {}), index, int(Access.CONNECT))
             else:
                 self._add_path(name, "unix", index, int(Access.CONNECT))
         for proto, endpoints in ((TCP, resource.tcp), (UDP, resource.udp)):
@@ -55,7 +55,7 @@ class Overlap:
                 self._add_endpoint(proto, endpoint, index)
 
     def _add_path(self, path: str, kind: str, index: int, access: int) -> None:
-        _demand(self._paths, path, index, access)
+        self._demand(self._paths.setdefault(path, {}), index, access)
         if _KINDS.index(kind) >= _KINDS.index(self.kinds.get(path, "file")):
             self.kinds[path] = kind
 
@@ -63,7 +63,7 @@ class Overlap:
         length, bits = network_bits(endpoint.network)
         lengths = self._services.setdefault((proto, endpoint.port), {})
         _, demands = lengths.setdefault(length, {}).setdefault(bits, (endpoint.network, {}))
-        demands[index] = int(Access.CONNECT)
+        self._demand(demands, index, int(Access.CONNECT))
 
     def paths(self) -> list[tuple[str, str, Demands]]:
         """Return path, kind and demands of every declared path, sorted; trees beside the rest."""
@@ -118,6 +118,10 @@ class Overlap:
         """Return name and demands of every abstract socket, sorted."""
         return sorted(self._abstracts.items())
 
+    def _demand(self, demands: dict[int, int], index: int, access: int) -> None:
+        if index in demands or self._limit is None or len(demands) <= self._limit:
+            demands[index] = demands.get(index, 0) | access
+
     def _merge(self, one: Demands, other: Demands) -> Demands:
         if not one or one is other:
             return other
@@ -130,8 +134,3 @@ class Overlap:
             elif self._limit is None or len(merged) <= self._limit:
                 merged[index] = access
         return merged
-
-
-def _demand(table: dict, key: object, index: int, access: int) -> None:  # type: ignore[type-arg]
-    demands = table.setdefault(key, {})
-    demands[index] = demands.get(index, 0) | access
