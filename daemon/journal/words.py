@@ -46,15 +46,15 @@ def line(record: Record) -> str:
     """Return the record in one line."""
     head = f"{record.seq or '-':>6}  {when(record.time_ns)}  "
     if record.kind == "violation":
-        return (f"{head}{VERDICTS.get(record.verdict, record.verdict):<8}{printable(record.rule)}  {_program(record)} "
+        return (f"{head}{VERDICTS.get(record.verdict, record.verdict):<7} {printable(record.rule)}  {_program(record)} "
                 f"by {_operator(record)}: {_attempt(record)}; only through {either(record.missing)}")
     if record.kind == "repeat":
-        return (f"{head}{'AGAIN':<8}{printable(record.rule)}  {_program(record)} by {_operator(record)}: "
+        return (f"{head}{'AGAIN':<7} {printable(record.rule)}  {_program(record)} by {_operator(record)}: "
                 f"{_attempt(record)}; {_times(record.count)} more, as record {record.of}")
     text = printable(record.text, 400) or record.cause
     if record.kind == "gap":
         text += "; ".join(["", *(_gap(row) for row in record.gaps)])
-    return f"{head}{record.kind.upper():<8}{text}{f' (by {printable(record.by)})' if record.by else ''}"
+    return f"{head}{record.kind.upper():<7} {text}{f' (by {printable(record.by)})' if record.by else ''}"
 
 
 def story(record: Record) -> str:
@@ -70,7 +70,7 @@ def story(record: Record) -> str:
         ("Command", " ".join(printable(word) for word in record.argv)),
         ("Came from", _ancestry(record)),
         ("Where", printable(record.unit or record.cgroup)),
-        ("Stamps", ", ".join(record.stamps) or "none: it came through no checkpoint"),
+        ("Stamps", _stamps(record)),
         ("Rule", printable(record.rule) + (f", protecting {printable(record.resource)}" if record.resource else "")),
         ("Reason", printable(record.reason)),
         ("Owner", printable(record.owner)),
@@ -89,8 +89,8 @@ def _story_of_event(record: Record) -> str:
         rows.append(("Between", f"{when(record.from_ns)} and {when(record.to_ns)}"))
         rows += [("Rule", _gap(row)) for row in record.gaps]
         lost = sum(row.lost + row.gone for row in record.gaps)
-        rows.append(("Next", f"of {lost} no details exist; look at the programs that run now: nbsp audit" if lost
-                     else "nothing was lost: each is in the journal or counted there"))
+        rows.append(("Next", f"of {lost:,} there are no details; who goes on trying will be recorded; counts: nbsp status"
+                     if lost else "nothing to do: all of them are in the journal"))
     return "\n".join(f"{name:<10} {value}" for name, value in rows if value)
 
 
@@ -114,12 +114,19 @@ def _operator(record: Record) -> str:
 def _who(record: Record) -> str:
     def named(number: int, name: str) -> str:
         return f"{printable(name)} ({number})" if name else str(number)
-    parts = [_operator(record), f"uid {named(record.uid, record.user)}"]
-    if record.euid != record.uid:
-        parts.append(f"acting as uid {named(record.euid, record.euser)}")
+    parts = [_operator(record)]
     if record.login_uid >= 0:
         parts.append(f"logged in as {named(record.login_uid, record.login)}")
-    return ", ".join(parts) + (f", session {record.session}" if record.session >= 0 else "")
+    parts.append(f"running as {named(record.uid, record.user)}")
+    if record.euid != record.uid:
+        parts.append(f"with the rights of {named(record.euid, record.euser)}")
+    return ", ".join(parts)
+
+
+def _stamps(record: Record) -> str:
+    if not record.stamps:
+        return "none: it came through no checkpoint"
+    return f"{', '.join(map(printable, record.stamps))}: not what the rule asks for"
 
 
 def _ancestry(record: Record) -> str:
@@ -140,4 +147,4 @@ def _next_step(record: Record) -> str:
     else:
         way = "nobody may do this: the rule names no checkpoint"
     owner = f"; if it should be allowed, ask {printable(record.owner)}" if record.owner else ""
-    return f"{way}{owner}; who started it: nbsp lineage {record.pid}"
+    return f"{way}{owner}; while it runs, see: nbsp lineage {record.pid}"

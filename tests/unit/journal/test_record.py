@@ -63,7 +63,7 @@ def test_line_cannot_steer_the_terminal() -> None:
 def test_story_tells_what_to_do() -> None:
     story = violation(seq=17, missing=("pooler", "bastion")).story()
     for part in ("systemd[1] → bash[812] → psql[4000]", "do it through pooler or bastion", "dba@example.org",
-                 "acting as uid root (0)", "EPERM", "PCI 8.2", "nbsp lineage 4000", "/usr/bin/psql"):
+                 "with the rights of root (0)", "EPERM", "PCI 8.2", "nbsp lineage 4000", "/usr/bin/psql"):
         assert part in story
     assert "nobody may" in violation(missing=()).story()
     assert "audit mode" in violation(verdict="audited").story()
@@ -73,7 +73,7 @@ def test_story_of_a_gap_says_what_was_lost() -> None:
     record = Record("gap", 2, cause="the daemon was not running", from_ns=1, to_ns=2,
                     gaps=(GapRow("r", 1500, 1490, 10),))
     assert "1,500 hits, 1,490 with details in the journal, 10 lost" in record.story()
-    assert "of 10 no details exist" in record.story()
+    assert "of 10 there are no details" in record.story()
     assert "1,500 hits" in record.line()
 
 
