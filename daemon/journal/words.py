@@ -89,7 +89,7 @@ def _story_of_event(record: Record) -> str:
         rows.append(("Between", f"{when(record.from_ns)} and {when(record.to_ns)}"))
         rows += [("Rule", _gap(row)) for row in record.gaps]
         lost = sum(row.lost + row.gone for row in record.gaps)
-        rows.append(("Next", f"of {lost:,} there are no details; who goes on trying will be recorded; counts: nbsp status"
+        rows.append(("Next", f"of {lost:,} there are no details; who goes on will be recorded; counts: nbsp status"
                      if lost else "nothing to do: all of them are in the journal"))
     return "\n".join(f"{name:<10} {value}" for name, value in rows if value)
 
