@@ -81,7 +81,7 @@ class Activation:
         """Load the programs and make a generation active. Raises NbspdError when none can be."""
         self.enforcer = self.begin(self.settings)
         if self.generations.trouble:
-            self.degraded("state", self.generations.trouble)
+            self.degraded("memory", self.generations.trouble)
         remembered = self.generations.now
         if remembered.pending is not None:
             self.start_pending(remembered.pending)
@@ -149,7 +149,8 @@ class Activation:
         except NbspdError as error:
             self.note(said("reload-failed", failure_words(error), by, self.number))
             raise
-        self.trouble.pop("rules", None)
+        for subject in ("rules", "memory"):
+            self.trouble.pop(subject, None)
         limit = "" if confirm_within_s is None else f"; to be confirmed within {confirm_within_s:g} s"
         self.note(said("reload", change.words() + limit, by, change.generation))
         return change

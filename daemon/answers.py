@@ -84,6 +84,7 @@ class Answers:
             "started": self.started_s, "tier": enforcer.report.tier if enforcer is not None else "",
             "adopted": bool(enforcer is not None and enforcer.report.adopted),
             "rules_folder": str(self.settings.rules), "rules": rules,
+            "missing_paths": list(active.bound.missing) if active is not None else [],
             "totals": {key: sum(each[key] for each in total) for key in account_json(None, None)},
             "pending": None if pending is None else {
                 "generation": pending.generation, "by": pending.by,

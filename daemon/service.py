@@ -93,6 +93,9 @@ class Service:
         """Start the enforcer and listen to what it has to say. Raises NbspdError."""
         enforcer = self.begin(settings)
         self.recorder.attach(enforcer)
+        if enforcer.report.adopted:
+            self.recorder.note(said("adopt", "the programs of the daemon before are kept; enforcement went on", DAEMON,
+                                    enforcer.active_generation()))
         return enforcer
 
     # -- loop
@@ -157,6 +160,7 @@ class Service:
         """Tell systemd that the loop turns."""
         self.watchdog.read()
         self.notifier.alive()
+        self.recorder.beat()
 
     def arm_deadline(self) -> None:
         """Wait for the deadline of an unconfirmed generation, if there is one."""

@@ -70,9 +70,9 @@ def identify(connection: socket.socket) -> Peer:
 
 
 def peer_groups(connection: socket.socket) -> tuple[int, ...]:
-    """Return the supplementary groups of the peer at the time it connected; none when the kernel does not say."""
+    """Return the supplementary groups of the peer at the time it connected; none when there are more than 256."""
     try:
-        raw = connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 4096)
+        raw = connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 1024)
     except OSError:
         return ()
     return struct.unpack(f"{len(raw) // 4}I", raw)

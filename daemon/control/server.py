@@ -29,7 +29,7 @@ class Client:
         self.received = b""
         self.to_send = memoryview(b"")
         self.parked: Request | None = None
-        self.is_last = False        # close once everything is sent
+        self.is_last = False        # nothing more is listened to; hung up on when it hangs up
 
 
 class Server:
@@ -108,8 +108,9 @@ class Server:
         if not data:
             self.drop(client)
             return
-        client.received += data
-        self.advance(client)
+        if not client.is_last:
+            client.received += data
+            self.advance(client)
 
     def advance(self, client: Client) -> None:
         """Answer lines in order, one at a time: the next when the last reply is fetched."""
@@ -162,16 +163,15 @@ class Server:
         try:
             while client.to_send:
                 client.to_send = client.to_send[client.connection.send(client.to_send, socket.MSG_NOSIGNAL):]
+            if client.is_last:      # closing now would take the reply away from it
+                client.connection.shutdown(socket.SHUT_WR)
         except BlockingIOError:
             self.loop.watch(client.connection, lambda events: self.serve(client, events), WRITE)
             return
         except OSError:
             self.drop(client)
             return
-        if client.is_last:
-            self.drop(client)
-        elif client.connection.fileno() in self.clients:
-            self.loop.watch(client.connection, lambda events: self.serve(client, events), READ)
+        self.loop.watch(client.connection, lambda events: self.serve(client, events), READ)
 
     def retry_parked(self) -> None:
         """Ask the parked requests again: something they may wait for has happened."""

@@ -1,0 +1,150 @@
+"""Coverage never claims what no attached hook does."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nbspd.coverage import HOST, Coverage
+from nbspd.coverage.channels import CHANNELS, HOST_CHANNELS
+from nbspd.programs.catalogue import HOOKS, hooks_of
+from nbspd.rules.compile import compile_rules
+from nbspd.rules.load import Source, parse_sources
+from nbspd.rules.plan import Plan
+
+from ..fakes import FakeProgram
+
+TEXT = """
+version: 1
+checkpoints:
+  pooler: {exe: /usr/bin/true}
+resources:
+  db: {tcp: ["192.0.2.1:5432"]}
+  secret: {files: [/srv/key], access: [read]}
+  all: {tcp: ["192.0.2.2:1"], udp: ["192.0.2.2:2"], unix: [/srv/sock, "@name"], files: [/srv/f], trees: [/srv/t],
+        exec: [/srv/x], devices: [/dev/ttyUSB0]}
+rules:
+  - {id: db, protect: db, only-through: [pooler]}
+  - {id: watch, protect: db, only-through: [pooler], mode: audit}
+  - {id: secret, protect: secret, only-through: []}
+  - {id: all, protect: all, only-through: [pooler]}
+"""
+
+
+def plan() -> Plan:
+    return compile_rules(parse_sources([Source("a.yaml", TEXT)]))
+
+
+def programs(tier: str, broken: frozenset[str] = frozenset()) -> list[FakeProgram]:
+    return [FakeProgram(hook.program(tier), hook.name, hook.name not in broken,
+                        "refused" if hook.name in broken else "") for hook in hooks_of(tier)]
+
+
+def states(tier: str, rule: str, broken: frozenset[str] = frozenset()) -> dict[str, str]:
+    return {row.channel: row.state for row in Coverage(tier, programs(tier, broken), plan(), {}).rows(rule)}
+
+
+def test_every_hook_named_exists_in_its_tier() -> None:
+    for tier in ("lsm", "fmod_ret", "socket"):
+        known = {hook.name for hook in hooks_of(tier)}
+        for channel in CHANNELS + HOST_CHANNELS:
+            hooks = channel.socket if tier == "socket" else channel.hooks
+            assert {name for hook in hooks or () for name in hook.split("|")} <= known, (tier, channel.id)
+
+
+def test_ids_are_unique_and_every_open_row_says_why() -> None:
+    ids = [channel.id for channel in CHANNELS + HOST_CHANNELS]
+    assert len(set(ids)) == len(ids)
+    assert all(channel.hooks or channel.reason for channel in CHANNELS + HOST_CHANNELS)
+
+
+def test_every_judging_hook_closes_some_channel() -> None:
+    used = {name for channel in CHANNELS + HOST_CHANNELS for hook in channel.hooks + (channel.socket or ())
+            for name in hook.split("|")}
+    assert {hook.name for hook in HOOKS if hook.channels} <= used
+
+
+def test_all_families_appear() -> None:
+    rows = list(Coverage("lsm", programs("lsm"), plan(), {}).rows("all"))
+    assert {row.family for row in rows} == {f"H{number}" for number in range(1, 15)}
+    assert all(row.reason for row in rows if row.state != "enforced")
+    assert {row.rule for row in rows} == {"all", HOST}
+
+
+def test_an_endpoint_in_tier_lsm() -> None:
+    found = states("lsm", "db")
+    assert found["connect"] == found["fast-open"] == found["packet-socket"] == "enforced"
+    assert found["ptrace"] == found["passed-socket"] == found["kernel"] == "open"
+    assert "send" not in found and "rename" not in found and "unix-connect" not in found
+
+
+def test_a_read_only_rule_without_checkpoints() -> None:
+    found = states("lsm", "secret")
+    assert found["open"] == found["received-fd"] == "enforced"
+    assert found["older-fd"] == "open"
+    assert "attributes" not in found      # writing is not what it protects from
+    assert "ptrace" not in found          # no process is stamped for it
+
+
+def test_a_program_that_does_not_attach_opens_its_channels() -> None:
+    coverage = Coverage("lsm", programs("lsm", frozenset({"cgroup_egress"})), plan(), {})
+    rows = {row.channel: row for row in coverage.rows("db")}
+    assert rows["raw-socket"].state == "open" and rows["raw-socket"].reason == "cgroup_egress is not attached: refused"
+    assert rows["connect"].state == "enforced"
+    missing = Coverage("lsm", [], plan(), {})
+    assert all(row.state == "open" for row in missing.rows())
+
+
+def test_one_hook_may_stand_in_for_another_that_this_kernel_does_not_have() -> None:
+    old = [program for program in programs("lsm") if program.hook not in ("inode_set_acl", "inode_remove_acl")]
+    rows = {row.channel: row.state for row in Coverage("lsm", old, plan(), {}).rows("all")}
+    assert rows["acl"] == "enforced"
+    assert states("lsm", "all", frozenset({"inode_set_acl"}))["acl"] == "open"
+
+
+def test_tier_socket_refuses_no_file() -> None:
+    found = states("socket", "all")
+    assert found["open"] == found["rename"] == found["received-fd"] == "open"
+    assert found["exec"] == "observed"
+    assert found["connect"] == found["send"] == found["unix-connect"] == "enforced"
+
+
+def test_audit_is_observed_and_never_enforced() -> None:
+    found = states("lsm", "watch")
+    own = {row.channel for row in Coverage("lsm", programs("lsm"), plan(), {}).rows("watch") if row.rule == "watch"}
+    assert {found[channel] for channel in own} == {"observed", "open"}
+
+
+def test_a_channel_that_this_host_does_not_have_is_absent() -> None:
+    coverage = Coverage("lsm", programs("lsm"), plan(), {"mptcp": "not in this kernel"})
+    row = next(row for row in coverage.rows("db") if row.channel == "mptcp")
+    assert (row.state, row.reason) == ("absent", "not in this kernel")
+
+
+def test_the_state_of_a_rule_counts_what_is_open() -> None:
+    coverage = Coverage("lsm", programs("lsm"), plan(), {})
+    for rule in plan().rules:
+        words, count = coverage.state(rule)
+        assert count == sum(row.state == "open" for row in coverage.rows(rule.id)) > 0
+        start = "audit" if rule.mode == "audit" else "enforced"
+        assert words == f"{start}, {count} channels open (nbsp coverage --rule {rule.id})"
+
+
+def test_a_rule_is_enforced_only_with_no_open_channel() -> None:
+    absent = {channel.id: "x" for channel in CHANNELS + HOST_CHANNELS if not channel.hooks}
+    coverage = Coverage("lsm", programs("lsm"), plan(), absent)
+    assert {coverage.state(rule) for rule in plan().rules} == {("enforced", 0), ("audit", 0)}
+
+
+@settings(deadline=None)
+@given(st.frozensets(st.sampled_from([hook.name for hook in HOOKS])), st.sampled_from(["lsm", "fmod_ret", "socket"]))
+def test_losing_a_program_never_improves_anything(broken: frozenset[str], tier: str) -> None:
+    rank = {"open": 0, "observed": 1, "enforced": 2}
+    for rule in ("db", "secret", "all"):
+        whole, less = states(tier, rule), states(tier, rule, broken)
+        assert whole.keys() == less.keys()
+        assert all(rank[less[channel]] <= rank[whole[channel]] for channel in whole)
+
+
+@pytest.mark.parametrize("tier", ["lsm", "fmod_ret"])
+def test_the_trampoline_tiers_are_alike(tier: str) -> None:
+    assert states(tier, "all") == states("lsm", "all")

@@ -1,0 +1,204 @@
+"""An enforcer without a kernel: what the daemon's tests talk to in place of nbspd.programs.enforcer."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Mapping
+
+from nbspd.errors import LoadError, NbspdError, Problem, RulesError
+from nbspd.paths import Settings
+from nbspd.rules.model import Rule
+from nbspd.rules.plan import Plan
+
+SLOT = 1000
+
+
+@dataclass(frozen=True)
+class FakeProgram:
+    """A loaded program."""
+
+    name: str
+    hook: str
+    attached: bool = True
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class FakeReport:
+    """What loading came to."""
+
+    tier: str = "lsm"
+    adopted: bool = False
+    seconds: float = 0.1
+    digest: str = "d"
+    programs: tuple[FakeProgram, ...] = ()
+
+
+@dataclass(frozen=True)
+class FakeNames:
+    """Words for numbers."""
+
+    rules: Mapping[int, Rule] = field(default_factory=dict)
+    stamps: Mapping[int, str] = field(default_factory=dict)
+    objects: Mapping[tuple[int, int, int], str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FakeBound:
+    """A plan bound to nothing."""
+
+    plan: Plan
+    names: FakeNames
+    missing: tuple[str, ...] = ()
+
+
+@dataclass
+class FakeKernel:
+    """What outlives the daemon: maps, pins, counters, ring."""
+
+    generation: int = 0
+    plan: Plan | None = None
+    counters: dict[int, tuple[int, int]] = field(default_factory=dict)
+    ring: list[bytes] = field(default_factory=list)
+    consumer: int = 0
+    is_pinned: bool = False
+    epoch: int = 1
+
+    def hit(self, raw: bytes, rule: int, is_lost: bool = False) -> None:
+        """Count a violation and put it into the ring."""
+        hits, lost = self.counters.get(rule, (0, 0))
+        self.counters[rule] = (hits + 1, lost + is_lost)
+        if not is_lost:
+            self.ring.append(raw)
+
+
+class FakeRing:
+    """The reading end; readable while anything is not advanced over, as the kernel's is."""
+
+    def __init__(self, kernel: FakeKernel) -> None:
+        self.kernel = kernel
+        self.position = kernel.consumer
+        self.reader, self.writer = os.pipe()
+        os.set_blocking(self.reader, False)
+        self.is_signalled = False
+        self.signal()
+
+    def fileno(self) -> int:
+        return self.reader
+
+    def signal(self) -> None:
+        is_wanted = self.pending_bytes() > 0
+        if is_wanted and not self.is_signalled:
+            os.write(self.writer, b"x")
+        elif not is_wanted and self.is_signalled:
+            os.read(self.reader, 1)
+        self.is_signalled = is_wanted
+
+    def records(self, max_records: int = 4096) -> list[bytes]:
+        at = self.position // SLOT
+        found = self.kernel.ring[at:at + max_records]
+        self.position += SLOT * len(found)
+        return found
+
+    def advance(self, position: int) -> None:
+        assert self.kernel.consumer <= position <= self.position
+        self.kernel.consumer = position
+        self.signal()
+
+    def rewind(self) -> None:
+        self.position = self.kernel.consumer
+
+    def pending_bytes(self) -> int:
+        return len(self.kernel.ring) * SLOT - self.kernel.consumer
+
+    def close(self) -> None:
+        os.close(self.reader)
+        os.close(self.writer)
+
+
+class FakeEnforcer:
+    """Does what the signatures promise, to a FakeKernel."""
+
+    def __init__(self, kernel: FakeKernel, report: FakeReport) -> None:
+        self.kernel = kernel
+        self.report = replace(report, adopted=kernel.is_pinned)
+        self.ring = FakeRing(kernel)
+        self.epoch = kernel.epoch
+        self.applied: list[int] = []
+        self.adopted_generation = 0
+        self.appeared: list[tuple[int, str]] = []
+        self.refreshed: tuple[str, ...] = ()
+        self.failure: NbspdError | None = None
+        self.stamps: dict[int, tuple[str, ...]] = {}
+        self.is_closed = False
+        kernel.is_pinned = True
+
+    def bind(self, plan: Plan, numbers: Mapping[str, int]) -> FakeBound:
+        missing = [c for c in plan.checkpoints if not Path(c.exe).exists()]
+        if missing:
+            raise RulesError([Problem(c.where, f"{c.exe} does not exist", "install it") for c in missing])
+        rules = {numbers[rule.id]: rule for rule in plan.rules}
+        return FakeBound(plan, FakeNames(rules))
+
+    def adopt(self, bound: FakeBound, generation: int) -> None:
+        assert generation == self.kernel.generation
+        self.adopted_generation = generation
+
+    def apply(self, bound: FakeBound, generation: int) -> None:
+        if self.failure is not None:
+            raise self.failure
+        assert generation > self.kernel.generation
+        self.kernel.generation, self.kernel.plan = generation, bound.plan
+        self.applied.append(generation)
+
+    def active_generation(self) -> int:
+        return self.kernel.generation
+
+    def refresh(self) -> tuple[str, ...]:
+        if self.failure is not None:
+            raise self.failure
+        return self.refreshed
+
+    def counters(self) -> dict[int, tuple[int, int]]:
+        return dict(self.kernel.counters)
+
+    def interface_appeared(self, index: int, name: str) -> None:
+        self.appeared.append((index, name))
+
+    def stamps_of(self, tgid: int) -> tuple[str, ...]:
+        return self.stamps.get(tgid, ())
+
+    def detach(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.kernel.is_pinned = False
+        self.kernel.generation, self.kernel.plan = 0, None
+
+    def close(self) -> None:
+        self.is_closed = True
+        self.ring.close()
+
+
+class Begin:
+    """Stands for Enforcer.start; `made` are the enforcers it made."""
+
+    def __init__(self, kernel: FakeKernel | None = None, report: FakeReport = FakeReport()) -> None:
+        self.kernel = kernel or FakeKernel()
+        self.report = report
+        self.made: list[FakeEnforcer] = []
+        self.failure: LoadError | None = None
+
+    def __call__(self, _settings: Settings) -> FakeEnforcer:
+        if self.failure is not None:
+            raise self.failure
+        if not self.kernel.is_pinned:       # new maps
+            self.kernel.counters, self.kernel.ring, self.kernel.consumer = {}, [], 0
+            self.kernel.epoch += 1
+        self.made.append(FakeEnforcer(self.kernel, self.report))
+        return self.made[-1]
+
+    @property
+    def last(self) -> FakeEnforcer:
+        return self.made[-1]
