@@ -26,7 +26,7 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--kernel", choices=list(KERNELS), default="6.12", help="Debian's kernel (%(default)s)")
     add("--tier", choices=TIERS, default="lsm", help="what that boot allows nbspd (%(default)s)")
-    add("--share", metavar="DIR:MOUNTPOINT", action="append", default=[], type=_share, help="mount a folder of the host")
+    add("--share", metavar="DIR:MOUNTPOINT", action="append", default=[], type=_share, help="mount a host's folder")
     add("--timeout", metavar="SECONDS", type=float, default=600.0, help="for the command (%(default)s)")
     add("--memory", metavar="MIB", type=int, default=2048, help="of the guest (%(default)s)")
     add("--append", metavar="WORDS", default="", help="more words for the kernel's command line")

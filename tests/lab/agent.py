@@ -12,6 +12,7 @@ import signal
 import subprocess
 import threading
 import time
+from typing import IO, Any, Iterator
 
 PORT = "/dev/virtio-ports/org.nbspd.lab"
 TIMED_OUT = 124             # as timeout(1) has it
@@ -24,18 +25,20 @@ ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 class Port:
     """The host's end of the line; writes of several threads do not mix."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._fd = os.open(PORT, os.O_RDWR)
         self._writing = threading.Lock()
         self._rest = b""
 
-    def send(self, message):
+    def send(self, message: dict[str, Any]) -> None:
+        """Send one message whole."""
         data = json.dumps(message).encode() + b"\n"
         with self._writing:
             while data:
                 data = data[os.write(self._fd, data):]
 
-    def lines(self):
+    def lines(self) -> Iterator[bytes]:
+        """Yield the host's lines, for ever."""
         while True:
             data = os.read(self._fd, 65536)
             if not data:                # nobody is connected on the host; the port has no way to wait for that
@@ -45,13 +48,14 @@ class Port:
             yield from whole
 
 
-def run(port, request):
+def run(port: Port, request: dict[str, Any]) -> None:
     """Run one command and report until it ends; what it left running in the background keeps running."""
     number = request["id"]
     try:
         with subprocess.Popen(["/bin/bash", "-c", request["command"]], bufsize=0, stdin=subprocess.PIPE,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=ENVIRONMENT, cwd="/root",
                               start_new_session=True) as process:
+            assert process.stdin
             content = base64.b64decode(request["input"])
             threading.Thread(target=feed, args=(process.stdin, content), daemon=True).start()
             status = follow(port, number, process, time.monotonic() + request["timeout_s"])
@@ -61,7 +65,7 @@ def run(port, request):
     port.send({"id": number, "status": status})
 
 
-def feed(stdin, content):
+def feed(stdin: IO[bytes], content: bytes) -> None:
     """Write a command's standard input and close it."""
     try:
         with stdin:
@@ -70,8 +74,9 @@ def feed(stdin, content):
         pass
 
 
-def follow(port, number, process, deadline):
+def follow(port: Port, number: int, process: "subprocess.Popen[bytes]", deadline: float) -> int:
     """Pass a command's output on until it exits or its time is up; return its exit status."""
+    assert process.stdout
     output = process.stdout.fileno()
     os.set_blocking(output, False)
     pidfd = os.pidfd_open(process.pid)
@@ -98,7 +103,7 @@ def follow(port, number, process, deadline):
         os.close(pidfd)
 
 
-def forward(port, number, output):
+def forward(port: Port, number: int, output: int) -> bool:
     """Send one piece of output; return whether there was any."""
     try:
         piece = os.read(output, CHUNK_SIZE_BYTES)
@@ -109,7 +114,7 @@ def forward(port, number, output):
     return bool(piece)
 
 
-def main():
+def main() -> None:
     """Answer the host for ever."""
     port = Port()
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
