@@ -13,6 +13,7 @@ from ..paths import STATE
 from .verb import Answer, Entry, LazyGroup, Moment, shared_options, verb
 
 LIMIT = 100
+CUT = "(older records were left out, as there are too many; use --since, --rule or --limit)"
 SUBVERBS = {"verify": Entry(".journal", "verify", "check the hash chain, name the first bad record")}
 
 
@@ -22,8 +23,8 @@ def show(runtime: Path, since: float | None, rule: str | None, limit: int, is_fo
     with Client(runtime / "control.sock") as client:
         reply = client.ask("journal", since=since, rule=rule, limit=limit)
         if not is_following:
-            click.echo(json.dumps({"records": reply["records"], "last": reply["last"]}) if is_json
-                       else "\n".join(line(record) for record in reply["records"]) or "no records")
+            reply.pop("ok", None)
+            click.echo(json.dumps(reply) if is_json else words(reply))
             return EXIT_OK
         for record in reply["records"]:
             click.echo(json.dumps(record) if is_json else line(record))
@@ -33,6 +34,12 @@ def show(runtime: Path, since: float | None, rule: str | None, limit: int, is_fo
         except KeyboardInterrupt:
             pass
     return EXIT_OK
+
+
+def words(reply: Mapping[str, Any]) -> str:
+    """Return the records, a line each, after a line that says so when older ones are missing."""
+    head = [CUT] if reply["is_cut"] else []
+    return "\n".join([*head, *map(line, reply["records"])]) or "no records"
 
 
 def line(record: Mapping[str, Any]) -> str:

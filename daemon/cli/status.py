@@ -14,6 +14,7 @@ from .table import clean, facts, paint, table
 from .verb import Answer, Duration, verb
 
 ACTIVE_STATES = ("enforcing", "idle")
+PATHS_SHOWN = 5
 ROLLING_BACK = "goes back in {remaining_s:g} s unless confirmed (applied by {by}): nbsp confirm"
 
 
@@ -57,6 +58,7 @@ def head(reply: Mapping[str, Any]) -> str:
         ("pending", ROLLING_BACK.format_map(pending) if pending else ""),
         ("detached", f"by {detached['by']}: {detached['reason']}" if detached else ""),
         ("rules", reply["rules_folder"]),
+        ("not there yet", some(reply["missing_paths"])),
         ("journal", journal_words(reply["journal"])),
         ("daemon", f"nbspd {reply['version']}, pid {reply['pid']}, since {moment(reply['started'])}"),
         ("bugs", reply["bugs"] or "")])
@@ -92,6 +94,12 @@ def rules_table(rules: Sequence[Mapping[str, Any]], totals: Mapping[str, int]) -
          *(rule["counters"][name] for name in names), rule["state"]] for rule in rules]
     rows.append(["all", "", "", *(totals[name] for name in names), ""])
     return table(("rule", "protects", "only through", *names, "state"), rows, right=range(3, 8))
+
+
+def some(paths: Sequence[str]) -> str:
+    """Return the first few of many paths."""
+    rest = len(paths) - PATHS_SHOWN
+    return ", ".join(paths[:PATHS_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def gap_words(gap: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ RECORDS = [{"kind": "start", "time_ns": 1_795_363_200_000_000_000, "seq": 1, "te
 
 
 def reply(_request: dict[str, Any]) -> dict[str, Any]:
-    return {"records": RECORDS, "last": 2}
+    return {"records": RECORDS, "last": 2, "is_cut": False}
 
 
 def test_lines(nbsp: Runner, start_daemon: Callable[..., FakeDaemon], tmp_path: Path) -> None:
@@ -34,12 +34,17 @@ def test_lines(nbsp: Runner, start_daemon: Callable[..., FakeDaemon], tmp_path: 
 
 def test_json_is_one_object(nbsp: Runner, start_daemon: Callable[..., FakeDaemon], tmp_path: Path) -> None:
     start_daemon(journal=reply)
-    assert nbsp("journal", "--runtime", tmp_path, "--json").json == {"records": RECORDS, "last": 2}
+    assert nbsp("journal", "--runtime", tmp_path, "--json").json == reply({})
 
 
 def test_nothing_there(nbsp: Runner, start_daemon: Callable[..., FakeDaemon], tmp_path: Path) -> None:
-    start_daemon(journal=lambda request: {"records": [], "last": 0})
+    start_daemon(journal=lambda request: {"records": [], "last": 0, "is_cut": False})
     assert nbsp("journal", "--runtime", tmp_path).out == "no records\n"
+
+
+def test_what_was_left_out_is_said(nbsp: Runner, start_daemon: Callable[..., FakeDaemon], tmp_path: Path) -> None:
+    start_daemon(journal=lambda request: {**reply(request), "is_cut": True})
+    assert nbsp("journal", "--runtime", tmp_path).out.startswith("(older records were left out")
 
 
 def test_following(nbsp: Runner, start_daemon: Callable[..., FakeDaemon], tmp_path: Path) -> None:

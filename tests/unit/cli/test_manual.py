@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from nbspd.journal.record import GapRow, Record
 
 from .replies import CHANGE, DENIAL, LINEAGE, coverage_rows, status
 
@@ -17,6 +20,11 @@ def keys(value: Any) -> set[str]:
     if isinstance(value, dict):
         return set(value).union(*map(keys, value.values()))
     return set().union(*map(keys, value)) if isinstance(value, list) else set()
+
+
+def test_every_part_of_a_record_is_described() -> None:
+    names = {field.name for field in fields(Record)} | set(GapRow._fields)
+    assert {name for name in names if f'"{name}"' not in MANUAL} == set()
 
 
 @pytest.mark.parametrize("reply", [status(), CHANGE, DENIAL, LINEAGE, coverage_rows(1)])
