@@ -13,15 +13,17 @@ from .changes import Change
 from .control.peer import Peer
 from .control.protocol import PROTOCOL, Reply, Request
 from .control.timer import boot_time_s
-from .coverage import Coverage
+from .coverage import Coverage, absent_channels
 from .errors import ControlError, JournalError, UsageError
 from .events.describe import unit_of
 from .events.host import Host
 from .what_if import explain_access
 from .journal.reader import Account
 from .journal.record import Record
+from .kernel.mounts import cgroup2_root
 from .kernel.process import UNSET_ID, ProcessFacts, ancestors, process_facts
 from .paths import Settings
+from .programs.catalogue import HOOKS
 from .recorder import Recorder
 
 ROWS_MAX = 50_000
@@ -193,9 +195,18 @@ class Answers:
         if active is None or enforcer is None:
             return None
         if self.covered is None or self.covered[0] != active.number:
-            coverage = Coverage(enforcer.report.tier, enforcer.report.programs, active.plan, {})
+            coverage = Coverage(enforcer.report.tier, enforcer.report.programs, active.plan, absent_channels(),
+                                self.partial_hooks())
             self.covered = (active.number, coverage)
         return self.covered[1]
+
+    def partial_hooks(self) -> dict[str, str]:
+        """Return the hooks that do not see every process, because the daemon was told to guard one cgroup only."""
+        cgroup = self.settings.cgroup
+        if cgroup is None or cgroup.resolve() == cgroup2_root().resolve():
+            return {}
+        reason = f"only processes in the cgroup {cgroup} are judged"
+        return {hook.name: reason for hook in HOOKS if hook.kind == "cgroup"}
 
     def state(self) -> str:
         """Return the daemon's state in a word: enforcing, degraded, idle (no rules) or detached."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Sequence
 
+from .bypassers import is_to_be_killed, kill
 from .changes import said
 from .control.loop import Loop
 from .control.timer import Timer, boot_time_s
@@ -45,7 +47,7 @@ GAP_CAUSES = {"stop": "the daemon was stopped", "detach": "enforcement was detac
 
 
 class Words:
-    """Describes each hit with the names of its own generation."""
+    """Describes each hit with the names of its own generation, and kills where the rule says so."""
 
     def __init__(self, naming: Naming) -> None:
         self.naming = naming
@@ -55,8 +57,11 @@ class Words:
         """Return the records of a batch; in a flood only the first ones are looked up in /proc."""
         records = []
         for index, hit in enumerate(hits):
-            self.describer.names = self.naming.of(hit.generation)
-            records.append(self.describer.describe(hit, is_brief=index >= DETAILED))
+            self.describer.names = names = self.naming.of(hit.generation)
+            record = self.describer.describe(hit, is_brief=index >= DETAILED)
+            if is_to_be_killed(hit, names.rules.get(hit.rule)) and kill(hit):
+                record = replace(record, verdict="killed")
+            records.append(record)
         return records
 
 

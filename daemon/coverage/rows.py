@@ -59,8 +59,11 @@ class Situation:
 class Coverage:
     """The coverage of one plan by the programs that one kernel took."""
 
-    def __init__(self, tier: str, programs: Iterable[Program], plan: Plan, absent: Mapping[str, str]) -> None:
-        """`absent` names channels that do not exist on this host, each with the reason."""
+    def __init__(self, tier: str, programs: Iterable[Program], plan: Plan, absent: Mapping[str, str],
+                 partial: Mapping[str, str] | None = None) -> None:
+        """`absent`: channels that this host does not have; `partial`: hooks that see only some processes; with reasons.
+        """
+        self.partial = partial or {}
         self.tier = tier
         self.programs = {program.hook: program for program in programs}
         self.rules = plan.rules
@@ -135,7 +138,9 @@ class Coverage:
         program = self.programs.get(first)
         if program is None:
             return self.trouble(other) if other else f"no program for {first} was loaded"
-        return "" if program.attached else f"{first} is not attached: {program.reason or 'no reason was given'}"
+        if not program.attached:
+            return f"{first} is not attached: {program.reason or 'no reason was given'}"
+        return self.partial.get(first, "")
 
 
 def kinds_of(resource: Resource) -> frozenset[str]:

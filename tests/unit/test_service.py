@@ -14,11 +14,13 @@ from typing import Any, Iterator
 
 import pytest
 
+from nbspd.abi import Channel, VerdictCode
 from nbspd import activation, generations, instance
 from nbspd import service as module
 from nbspd.control.client import Client, Refusal, ask
 from nbspd.errors import EXIT_OK, HostError, JournalError, LoadError, NbspdError, RulesError
 from nbspd.instance import InstanceLock, require_root
+from nbspd.kernel.process import process_facts
 from nbspd.journal.chain import verify
 from nbspd.journal.reader import Reader
 from nbspd.journal.record import Record
@@ -523,6 +525,28 @@ def test_records_of_a_rule_that_is_gone_keep_its_name(running: Running) -> None:
     running.service.activation.reload(module.DAEMON_BY_SIGNAL)
     running.turn()
     assert [record.rule for record in records(running.settings) if record.kind == "violation"] == ["key-for-nobody"]
+
+
+def test_a_rule_that_kills_kills_exactly_the_process(settings: Settings, begin: Begin) -> None:
+    write(settings, RULES.replace("owner:", "on-bypass: kill, owner:"))
+    running = Running(settings, begin)
+    victims = [subprocess.Popen(["sleep", "60"]) for _ in range(4)]
+    facts = [process_facts(victim.pid) for victim in victims]
+    cases = ({}, {"start_ticks": 1}, {"channel": Channel.PACKET}, {"verdict": VerdictCode.AUDITED})
+    for found, changes in zip(facts, cases):
+        assert found is not None
+        fields = {"rule": 1, "generation": 1, "tgid": found.pid, "start_ticks": found.start_ticks, **changes}
+        begin.kernel.hit(raw_record(**fields), 1)
+    begin.last.ring.signal()
+    running.turn()
+    assert victims[0].wait(10) == -signal.SIGKILL
+    assert [victim.poll() for victim in victims[1:]] == [None] * 3
+    for victim in victims[1:]:
+        victim.kill()
+        victim.wait()
+    running.stop()
+    assert [record.verdict for record in records(settings) if record.kind == "violation"] == [
+        "killed", "denied", "denied", "audited"]
 
 
 def test_what_the_ring_had_no_room_for_is_said(running: Running) -> None:

@@ -1,10 +1,12 @@
 """Coverage never claims what no attached hook does."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nbspd.coverage import HOST, Coverage
+from nbspd.coverage import HOST, Coverage, absent_channels
 from nbspd.coverage.channels import CHANNELS, HOST_CHANNELS
 from nbspd.programs.catalogue import HOOKS, hooks_of
 from nbspd.rules.compile import compile_rules
@@ -148,3 +150,24 @@ def test_losing_a_program_never_improves_anything(broken: frozenset[str], tier: 
 @pytest.mark.parametrize("tier", ["lsm", "fmod_ret"])
 def test_the_trampoline_tiers_are_alike(tier: str) -> None:
     assert states(tier, "all") == states("lsm", "all")
+
+
+def test_a_hook_that_sees_only_one_cgroup_closes_nothing() -> None:
+    coverage = Coverage("lsm", programs("lsm"), plan(), {}, {"cgroup_connect4": "only one cgroup"})
+    rows = {row.channel: row for row in coverage.rows("db")}
+    assert (rows["connect"].state, rows["connect"].reason) == ("open", "only one cgroup")
+    assert rows["raw-socket"].state == "enforced"
+
+
+def test_what_a_host_does_not_have(tmp_path: Path) -> None:
+    assert absent_channels(tmp_path) == {"mptcp": "this kernel has no MPTCP"}
+    for name, text in (("sys/kernel/io_uring_disabled", "2"), ("sys/net/mptcp/enabled", "0"),
+                       ("sys/net/ipv4/tcp_fastopen", "2")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    ids = {channel.id for channel in CHANNELS}
+    assert set(absent_channels(tmp_path)) == {"io-uring-file", "io-uring-socket", "mptcp", "fast-open"} <= ids
+    (tmp_path / "sys/kernel/io_uring_disabled").write_text("1\n")
+    (tmp_path / "sys/net/mptcp/enabled").write_text("1\n")
+    (tmp_path / "sys/net/ipv4/tcp_fastopen").write_text("nonsense")
+    assert absent_channels(tmp_path) == {}
