@@ -11,7 +11,7 @@ Network = Union[IPv4Network, IPv6Network]
 READ_AND_WRITE = frozenset({"read", "write"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A program through which access must pass, with its conditions."""
 
@@ -26,7 +26,7 @@ class Checkpoint:
     where: str = field(default="", compare=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """A network and a port; IPv4 is never spelled as mapped IPv6 here.
 
@@ -38,7 +38,7 @@ class Endpoint:
     port: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Resource:
     """What is protected."""
 
@@ -60,7 +60,7 @@ class Resource:
                 + len(self.exec) + len(self.devices))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Rule:
     """Protect a resource: only through these checkpoints; none of them means nobody."""
 
@@ -76,7 +76,7 @@ class Rule:
     where: str = field(default="", compare=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Issuer:
     """Who may sign vouchers, and for which resources."""
 
@@ -86,7 +86,7 @@ class Issuer:
     where: str = field(default="", compare=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RuleSet:
     """Everything declared on a host, from all files."""
 

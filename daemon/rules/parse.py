@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Callable, Iterable, NamedTuple, TypeVar
@@ -124,13 +125,13 @@ class _Parser:
             self._problem(key, f"a name in {section} is {_KINDS[type(key)]}", "write one word")
             return
         before = len(self._problems)
-        self._value(key, values.read_name)
+        name = self._value(key, values.read_name) or key.text
         known = {"checkpoints": CHECKPOINT, "resources": RESOURCE, "issuers": ISSUER}[section]
-        fields = self._fields(node, known, f"{section[:-1]} {key.text!r}")
+        fields = self._fields(node, known, f"{section[:-1]} {name!r}")
         if fields is not None:
-            read(key.text, key, fields)
+            read(name, key, fields)
         if len(self._problems) > before:
-            self._into.broken.add(f"{section[:-1]} {key.text}")
+            self._into.broken.add(f"{section[:-1]} {name}")
 
     def _checkpoint(self, name: str, key: Scalar, fields: Fields) -> None:
         self._require(key, fields, ("exe",), f"checkpoint {name!r}")
@@ -308,7 +309,7 @@ class _Parser:
 
 
 def _same(text: str) -> str:
-    return text
+    return sys.intern(text)     # owners and reasons are the same in many rules
 
 
 def _choose(text: str, choices: tuple[str, ...]) -> str:

@@ -15,7 +15,7 @@ _LOOPBACK = (MAPPED >> 24) + 127        # 127/8
 _LOCAL = (0, 1, MAPPED)                 # ::, ::1, 0.0.0.0
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class Clause:
     """One rule's demand on an object; at most one for each rule and object."""
 
@@ -29,7 +29,7 @@ class Clause:
 Clauses = tuple[Clause, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PathTarget:
     """A declared path; the clauses of trees that enclose it by name are among its own.
 
@@ -42,7 +42,7 @@ class PathTarget:
     clauses: Clauses
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class EndpointTarget:
     """A declared network and port; the clauses of networks that enclose it are among its own.
 
@@ -58,7 +58,7 @@ class EndpointTarget:
     own: Clauses                # those declared for exactly this network
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AbstractTarget:
     """A unix socket in the abstract namespace."""
 
@@ -66,7 +66,7 @@ class AbstractTarget:
     clauses: Clauses
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A rule set compiled: the same declarations give the same plan, wherever they stood."""
 

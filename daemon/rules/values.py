@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import sys
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from .model import Endpoint, Network
@@ -33,9 +34,9 @@ class Wrong(ValueError):
 
 
 def read_name(text: str) -> str:
-    """Return a name; Raises: Wrong."""
+    """Return a name, which is kept in memory once; Raises: Wrong."""
     if _NAME.match(text):
-        return text
+        return sys.intern(text)
     raise Wrong(f"{text[:70]!r} is not a name",
                 "use a-z, 0-9, '.', '_' and '-', at most 63, starting with a letter or digit")
 

@@ -5,7 +5,12 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from nbspd.errors import RulesError
+from nbspd.rules.compile import compile_rules
+from nbspd.rules.lint import find_advice
 from nbspd.rules.load import load_directory, parse_sources
 from nbspd.rules.model import Checkpoint, Endpoint, Issuer, Resource, Rule
 
@@ -58,6 +63,27 @@ def test_anchors_and_aliases_are_read() -> None:
 def test_a_mistake_in_every_line_is_reported_in_one_run() -> None:
     text = (DATA / "bad" / "everything.yaml").read_text()
     assert problems(text) == (DATA / "bad" / "everything.txt").read_text().splitlines()
+
+
+@given(st.lists(st.tuples(st.sampled_from(["drop", "double", "swap", "cut", "indent"]), st.integers(0, 200),
+                          st.integers(0, 200)), min_size=1, max_size=4))
+def test_a_file_that_was_edited_badly_is_rules_or_problems(edits: list[tuple[str, int, int]]) -> None:
+    texts = [path.read_text().partition("version: 1\n")[2] for path in sorted((DATA / "good").iterdir())]
+    lines = ["version: 1", *"".join(texts).splitlines()]
+    for kind, first, second in edits:
+        first, second = first % len(lines), second % len(lines)
+        line, other = lines[first], lines[second]
+        if kind == "swap":
+            lines[first], lines[second] = other, line
+        else:
+            lines[first:first + 1] = {"drop": [], "double": [line, line], "cut": [line[:second % (len(line) + 1)]],
+                                      "indent": ["  " + line]}[kind]
+    try:
+        rules = parsed("\n".join(lines))
+    except RulesError as error:
+        assert all(problem.what for problem in error.problems)
+    else:
+        assert compile_rules(rules).digest and find_advice(rules) is not None
 
 
 @pytest.mark.parametrize("text, expected", [
