@@ -40,9 +40,9 @@ def folder(tmp_path: Path, nbsp: Runner) -> Iterator[Path]:
 
 
 def test_what_is_answered_is_described(nbsp: Runner, folder: Path) -> None:
-    for words in (("status",), ("coverage",), ("coverage", "--rule", "db-through-pooler"), ("journal",), ("explain", "1"),
-                  ("explain", "--exe", "/bin/cat", "--connect", "192.0.2.1:5432"), ("lineage", str(os.getpid())),
-                  ("reload",), ("detach", "--reason", "the test is over"), ("doctor",)):
+    for words in (("status",), ("coverage",), ("coverage", "--rule", "db-through-pooler"), ("journal",),
+                  ("explain", "1"), ("explain", "--exe", "/bin/cat", "--connect", "192.0.2.1:5432"),
+                  ("lineage", str(os.getpid())), ("reload",), ("detach", "--reason", "the test is over"), ("doctor",)):
         done = nbsp(*words, "--json", "--runtime", folder / "run")
         assert done.code == 0 or words == ("doctor",)
         assert {key for key in keys(done.json) if f'"{key}"' not in MANUAL} == set(), words
