@@ -28,7 +28,10 @@ HOW = "nbsp explain 17, or nbsp explain --exe /usr/bin/psql --connect 127.0.0.1:
                click.Option(["--udp", "is_udp"], is_flag=True, help="With --connect: by UDP.")])
 def explain(socket: Path, seq: int | None, exe: str | None, pid: int | None, connect: str | None, is_udp: bool,
             **paths: str | None) -> Answer:
-    """Say why the access in record SEQ was denied, or whether another one would be, and how to do it right."""
+    """Say why the access in record SEQ was denied, or whether another one would be, and how to do it right.
+
+    Without --exe and --pid the question is about a program that is no checkpoint.
+    """
     from ..control.client import ask
     wanted = {name: os.path.abspath(path) for name, path in paths.items() if path} | (
         {"connect": connect} if connect else {})
@@ -37,8 +40,8 @@ def explain(socket: Path, seq: int | None, exe: str | None, pid: int | None, con
             raise UsageError("a record's number and an access were given", f"one of them: {HOW}")
         reply = ask("explain", socket, seq=seq)
         return Answer({"record": reply["record"], "story": reply["story"]}, reply["story"])
-    if len(wanted) != 1 or not (exe or pid) or (exe and pid):
-        raise UsageError("explain needs a record's number, or one access and one program or process", f"write: {HOW}")
+    if len(wanted) != 1 or (exe and pid):
+        raise UsageError("explain needs a record's number, or one access by one program or process", f"write: {HOW}")
     fields: dict[str, Any] = {**wanted, "exe": os.path.abspath(exe) if exe else None, "pid": pid,
                               "proto": "udp" if is_udp else None}
     reply = ask("explain", socket, **fields)
@@ -48,7 +51,7 @@ def explain(socket: Path, seq: int | None, exe: str | None, pid: int | None, con
 
 def words(reply: Mapping[str, Any]) -> str:
     """Return the verdict, its grounds, and the way that is open."""
-    subject = reply["exe"] or f"process {reply['pid']}"
+    subject = reply["exe"] or (f"process {reply['pid']}" if reply["pid"] else "a program that is no checkpoint")
     rules = [(f"rule {rule['id']}", rule_words(rule)) for rule in reply["rules"]]
     ways = [("go through", way_words(way)) for way in reply["missing"]]
     if not reply["allowed"] and not ways:

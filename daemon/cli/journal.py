@@ -67,7 +67,7 @@ journal = LazyGroup(
     context_settings={"help_option_names": ["-h", "--help"]},
     params=[click.Option(["--since"], type=Moment(), metavar="TIME", help="Not before: 2h (ago) or 2026-11-22T16:00."),
             click.Option(["--rule"], metavar="ID", help="Of this rule only."),
-            click.Option(["--limit"], type=click.IntRange(1, 100_000), default=LIMIT, show_default=True,
+            click.Option(["--limit"], type=click.IntRange(1, 10_000), default=LIMIT, show_default=True,
                          help="The newest so many."),
             click.Option(["--follow", "-f", "is_following"], is_flag=True, help="Go on with new ones as they come."),
             *shared_options(is_remote=True)])

@@ -123,7 +123,7 @@ def test_explaining_an_access(nbsp: Runner, start_daemon: Start, tmp_path: Path)
 
 @pytest.mark.parametrize("differences, verdict", [
     ({"allowed": True, "rules": [], "missing": []}, "allowed"), ({"is_killed": True}, "killed"),
-    ({"missing": []}, "nobody may do this"),
+    ({"missing": []}, "nobody may do this"), ({"exe": ""}, "a program that is no checkpoint would connect"),
     ({"allowed": True, "rules": [{**DENIAL["rules"][0], "mode": "audit"}]}, "audit mode")])  # type: ignore[index]
 def test_verdicts(differences: dict[str, Any], verdict: str, nbsp: Runner, start_daemon: Start, tmp_path: Path) -> None:
     start_daemon(explain=lambda _: {**DENIAL, **differences})
@@ -139,7 +139,7 @@ def test_paths_are_made_absolute(nbsp: Runner, start_daemon: Start, tmp_path: Pa
 
 
 @pytest.mark.parametrize("words", [
-    (), ("--exe", "/a"), ("--read", "/a"), ("17", "--read", "/a"), ("--exe", "/a", "--pid", "1", "--read", "/b"),
+    (), ("--exe", "/a"), ("17", "--read", "/a"), ("--exe", "/a", "--pid", "1", "--read", "/b"),
     ("--exe", "/a", "--read", "/b", "--write", "/b")])
 def test_what_cannot_be_explained(words: tuple[str, ...], nbsp: Runner, tmp_path: Path) -> None:
     done = nbsp("explain", *words, "--runtime", tmp_path)
