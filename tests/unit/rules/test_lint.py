@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nbspd.rules.lint import find_advice
+from nbspd.rules.lint import MAX_SHARED, find_advice
 from nbspd.rules.load import Source, parse_sources
 from nbspd.rules.lockouts import vital_paths
 from nbspd.rules.model import Resource
@@ -143,11 +143,11 @@ def test_the_257th_checkpoint() -> None:
         "a.yaml:259:3: there are 257 checkpoints, and 256 is the limit; from this one on they are too many"]
 
 
-def test_the_eighth_checkpoint_of_one_program() -> None:
-    lines = [f"  c{index}: {{exe: /usr/bin/c, user: u{index}}}" for index in range(9)]
-    assert problems("version: 1\ncheckpoints:\n" + "\n".join(lines[:7])) == []
+def test_too_many_checkpoints_of_one_program() -> None:
+    lines = [f"  c{index}: {{exe: /usr/bin/c, user: u{index}}}" for index in range(MAX_SHARED + 2)]
+    assert problems("version: 1\ncheckpoints:\n" + "\n".join(lines[:MAX_SHARED])) == []
     assert problems("version: 1\ncheckpoints:\n" + "\n".join(lines)) == [
-        "a.yaml:10:3: more than 7 checkpoints are the program /usr/bin/c; "
+        f"a.yaml:{MAX_SHARED + 3}:3: more than {MAX_SHARED} checkpoints are the program /usr/bin/c; "
         "let checkpoints with the same conditions be one"]
 
 
