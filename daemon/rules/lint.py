@@ -17,7 +17,7 @@ Meeting = tuple[Object, Demands]
 MAX_CHECKPOINTS = 256
 MAX_RULES = RULES - 1
 MAX_ENTRIES = 1_000_000
-MAX_SHARED = Exe.bits.size // 4         # checkpoints that one program may become
+MAX_SHARED = Exe.bits.size // 4 - 1     # checkpoints that one program may become; the last word ends the list
 
 
 def find_problems(rule_set: RuleSet) -> list[Problem]:
