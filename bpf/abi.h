@@ -5,6 +5,7 @@
  */
 
 #define NBSP_STAMP_WORDS 8	/* 512 stamp bits: room for the checkpoints of two generations */
+#define NBSP_STAMPS_HELD 8	/* stamps that one process can carry; further ones are not given */
 #define NBSP_CLAUSES 4		/* rules that may protect one object */
 #define NBSP_WALK_MAX 512	/* ancestors looked at before a walk gives up */
 #define NBSP_NAME 256
@@ -95,7 +96,7 @@ struct object {
 
 struct slot_key {
 	struct object_key parent;
-	__u64 name;		/* name_hash(): a collision protects too much, never too little */
+	__u64 name;		/* name_hash(): a collision protects too much, never too little; exact up to 64 bytes */
 };
 
 struct slot {			/* what protects a name, whatever inode stands there */
@@ -127,8 +128,7 @@ struct policy {
 };
 
 struct exe {			/* which checkpoints a program may become */
-	__u32 count;
-	__u32 bits[7];
+	__u32 bits[8];		/* stamp bits, each plus one; 0: none; the last is always 0 */
 };
 
 struct checkpoint {		/* by stamp bit */
@@ -143,13 +143,13 @@ struct checkpoint {		/* by stamp bit */
 struct stamp {			/* by tgid; no entry, no stamp */
 	__u64 start_ticks;	/* start_boottime of the thread group leader in 1/100 s: guards against pid reuse */
 	__u64 bits[NBSP_STAMP_WORDS];
+	__u16 list[NBSP_STAMPS_HELD];	/* the same stamps one by one, each plus one; 0: none */
 };
 
 struct generation {		/* by generation slot, 0 or 1 */
 	__u64 number;
 	__u32 filter_mask;	/* words of the object filter in use, minus one */
 	__u32 pad;
-	__u64 children[NBSP_STAMP_WORDS];	/* stamps that survive exec */
 };
 
 struct unit_path {		/* a unit's cgroup, from the root of the cgroup-v2 tree */

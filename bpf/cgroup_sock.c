@@ -8,6 +8,21 @@
  * socket, since the packets that follow leave in any context.
  */
 
+/* The stamps that count now go with the socket. */
+static __always_inline void keep_stamps(struct socket_stamp *socket, struct stamp *stamp)
+{
+	__u64 counting = counting_stamps(stamp), bit;
+	unsigned long i;
+
+	for (i = 0; i < NBSP_STAMP_WORDS; i++)
+		socket->bits[i] = 0;
+#pragma clang loop unroll(disable)
+	for (i = 0; i < NBSP_STAMPS_HELD; i++) {
+		bit = stamp->list[i] - 1;
+		socket->bits[(bit >> 6) & (NBSP_STAMP_WORDS - 1)] |= ((counting >> i) & 1) << (bit & 63);
+	}
+}
+
 static __always_inline int check_endpoint(struct bpf_sock_addr *ctx, struct endpoint_key *key, __u8 channel)
 {
 	struct question q = { .channel = channel, .wanted = ACCESS_CONNECT, .kind = KIND_ENDPOINT };
@@ -39,7 +54,7 @@ static __always_inline int check_endpoint(struct bpf_sock_addr *ctx, struct endp
 		return 1;
 	socket = sockets.sk_storage_get(sk, 0, 1);
 	if (socket)		/* without: the packet layer denies */
-		__builtin_memcpy(socket->bits, q.stamp->bits, sizeof(socket->bits));
+		keep_stamps(socket, q.stamp);
 	return 1;
 }
 

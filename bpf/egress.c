@@ -81,8 +81,8 @@ static __always_inline int parse_ip6(struct __sk_buff *skb, struct parsed *p)
 	struct ip6_header ip = {};
 	__u8 extension[4] = {};
 	__u32 offset = sizeof(ip);
+	unsigned long i;
 	__u8 next;
-	int i;
 
 	if (bpf_skb_load_bytes_relative(skb, 0, &ip, sizeof(ip), HDR_START_NET))
 		return 0;

@@ -22,58 +22,54 @@
 #define S_IFCHR 0020000
 
 /* A device node: what counts is the number, whoever made whichever node for it. */
-static __always_inline int check_device(struct dentry *dentry, __u32 rdev, __u8 wanted)
+static __always_inline __u32 device_policy(struct question *q, __u32 rdev)
 {
-	struct question q = { .channel = CHANNEL_DEVICE_OPEN, .wanted = wanted, .kind = KIND_RDEV };
 	struct object_key key = { .ino = rdev, .dev = NBSP_RDEV_DEV };
-	struct generation *generation;
+	struct generation *generation = generations.lookup(&q->slot);
+	void *inner = objects.lookup(&q->slot);
 	struct object *object;
-	int slot = active_slot();
-	void *inner;
 
-	if (slot < 0)
-		return 0;
-	q.slot = slot;
-	generation = generations.lookup(&q.slot);
-	inner = objects.lookup(&q.slot);
 	if (!generation || !inner ||
-	    !filter_has(q.slot, generation->filter_mask, object_hash(key.ino, key.dev)))
+	    !filter_has(q->slot, generation->filter_mask, object_hash(key.ino, key.dev)))
 		return 0;
 	object = bpf_map_lookup_elem(inner, &key);
 	if (!object)
 		return 0;
-	q.object = key;
-	q.policy = object->policy;
-	q.dentry = dentry;
-	q.stamp = stamp_of((void *)bpf_get_current_task());
-	return judge(&q, CAN_SIGNAL);
+	q->object = key;
+	q->kind = KIND_RDEV;
+	q->channel = CHANNEL_DEVICE_OPEN;
+	return object->policy;
 }
 
 HOOK(file_open, security_file_open)
 {
 	struct file *file = ARG(file_open, file, struct file *);
-	struct dentry *dentry = file->f_path.dentry;
+	struct question q = { .channel = CHANNEL_FILE_OPEN };
 	struct inode *inode = file->f_inode;
 	__u32 type = inode->i_mode & S_IFMT;
-	__u8 wanted = 0, channel = CHANNEL_FILE_OPEN;
-	int denied;
+	int slot = active_slot();
 
 	RESPECT_EARLIER(file_open);
+	if (slot < 0)
+		return 0;
+	q.slot = slot;
+	q.dentry = file->f_path.dentry;
 	if (file->f_flags & FMODE_EXEC_FLAG) {
-		wanted = ACCESS_EXEC;
-		channel = CHANNEL_EXEC;
+		q.wanted = ACCESS_EXEC;
+		q.channel = CHANNEL_EXEC;
 	} else {
-		if (file->f_mode & FMODE_READ)
-			wanted |= ACCESS_READ;
-		if (file->f_mode & FMODE_WRITE)
-			wanted |= ACCESS_WRITE;
-		if (!wanted)
-			wanted = ACCESS_READ;	/* open(2) with access mode 3: ioctl only */
+		q.wanted = ((file->f_mode & FMODE_READ) ? ACCESS_READ : 0) |
+			   ((file->f_mode & FMODE_WRITE) ? ACCESS_WRITE : 0);
+		if (!q.wanted)
+			q.wanted = ACCESS_READ;	/* open(2) with access mode 3: ioctl only */
 	}
-	denied = check_dentry(dentry, channel, wanted, 0);
-	if (!denied && (type == S_IFBLK || type == S_IFCHR))
-		denied = check_device(dentry, inode->i_rdev, wanted);
-	return denied;
+	q.policy = find_policy(&q, file->f_path.dentry, 0);
+	if (!q.policy && (type == S_IFBLK || type == S_IFCHR))
+		q.policy = device_policy(&q, inode->i_rdev);
+	if (!q.policy)
+		return 0;
+	q.stamp = stamp_of((void *)bpf_get_current_task());
+	return judge(&q, CAN_SIGNAL);
 }
 
 HOOK(mmap_file, security_mmap_file)
@@ -129,17 +125,9 @@ HOOK(inode_symlink, security_inode_symlink)
 
 HOOK(inode_link, security_inode_link)
 {
-	struct dentry *from = ARG(inode_link, old_dentry, struct dentry *);
-	struct dentry *to = ARG(inode_link, new_dentry, struct dentry *);
-	int denied;
-
 	RESPECT_EARLIER(inode_link);
-	denied = check_dentry(from, CHANNEL_LINK, ACCESS_READ | ACCESS_WRITE, 0);
-	if (!denied)
-		denied = check_dentry(to, CHANNEL_LINK, ACCESS_WRITE, 1);
-	if (!denied)
-		adopt_newborn(from, to);
-	return denied;
+	return check_names(ARG(inode_link, old_dentry, struct dentry *), ARG(inode_link, new_dentry, struct dentry *),
+			   CHANNEL_LINK, 0);
 }
 
 HOOK(inode_unlink, security_inode_unlink)
@@ -156,17 +144,9 @@ HOOK(inode_rmdir, security_inode_rmdir)
 
 HOOK(inode_rename, security_inode_rename)
 {
-	struct dentry *from = ARG(inode_rename, old_dentry, struct dentry *);
-	struct dentry *to = ARG(inode_rename, new_dentry, struct dentry *);
-	int denied;
-
 	RESPECT_EARLIER(inode_rename);
-	denied = check_dentry(from, CHANNEL_RENAME, ACCESS_READ | ACCESS_WRITE, 1);
-	if (!denied)
-		denied = check_dentry(to, CHANNEL_RENAME, ACCESS_WRITE, 1);
-	if (!denied)
-		adopt_newborn(from, to);
-	return denied;
+	return check_names(ARG(inode_rename, old_dentry, struct dentry *), ARG(inode_rename, new_dentry, struct dentry *),
+			   CHANNEL_RENAME, 1);
 }
 
 HOOK(inode_setattr, security_inode_setattr)

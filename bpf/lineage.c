@@ -10,20 +10,36 @@
  * The table of stamps never evicts.  When it is full, a new process stays without a stamp: denied, never let through.
  */
 
-/* Stamps that survive exec under the generation in this slot. */
-static __always_inline void keep(struct stamp *stamp, struct stamp *before, __u32 slot)
+static __always_inline void give(struct stamp *stamp, __u64 bit, __u64 *count)
 {
-	struct generation *generation = generations.lookup(&slot);
-	int word;
+	__u64 word = (bit >> 6) & (NBSP_STAMP_WORDS - 1), mask = 1ULL << (bit & 63);
 
-	if (!generation)
+	if ((stamp->bits[word] & mask) || *count >= NBSP_STAMPS_HELD)
 		return;
-	for (word = 0; word < NBSP_STAMP_WORDS; word++)
-		stamp->bits[word] |= before->bits[word] & generation->children[word];
+	stamp->bits[word] |= mask;
+	stamp->list[*count & (NBSP_STAMPS_HELD - 1)] = bit + 1;
+	*count += 1;
+}
+
+/* Stamps that survive exec. */
+static __always_inline void keep(struct stamp *stamp, struct stamp *before, __u64 *count)
+{
+	struct checkpoint *checkpoint;
+	unsigned long i;
+	__u32 bit;
+
+#pragma clang loop unroll(disable)
+	for (i = 0; i < NBSP_STAMPS_HELD; i++) {
+		bit = before->list[i] - 1;
+		checkpoint = checkpoints.lookup(&bit);
+		if (checkpoint && (checkpoint->flags & CHECKPOINT_CHILDREN))
+			give(stamp, bit, count);
+	}
 }
 
 /* Both generation slots: during a reload a process must earn what the next generation will ask for. */
-static __always_inline void earn(struct stamp *stamp, struct stamp *before, struct object_key *program, __u32 slot)
+static __always_inline void earn(struct stamp *stamp, struct stamp *before, struct object_key *program, __u32 slot,
+				 __u64 *count)
 {
 	void *inner = exes.lookup(&slot);
 	struct exe *exe = inner ? bpf_map_lookup_elem(inner, program) : 0;
@@ -31,15 +47,13 @@ static __always_inline void earn(struct stamp *stamp, struct stamp *before, stru
 	struct checkpoint *checkpoint;
 	__u32 *unit, bit;
 	__u64 lacking;
-	int i, word;
+	unsigned long i, word;
 
 	if (!exe)
 		return;
 #pragma clang loop unroll(disable)
 	for (i = 0; i < 7; i++) {
-		if (i >= exe->count)
-			break;
-		bit = exe->bits[i];
+		bit = exe->bits[i] - 1;		/* an empty place becomes a bit that no checkpoint has */
 		checkpoint = checkpoints.lookup(&bit);
 		if (!checkpoint || !(checkpoint->flags & CHECKPOINT_PRESENT))
 			continue;
@@ -49,12 +63,10 @@ static __always_inline void earn(struct stamp *stamp, struct stamp *before, stru
 				continue;
 		}
 		lacking = 0;
-		if (checkpoint->flags & CHECKPOINT_AFTER) {
-			for (word = 0; word < NBSP_STAMP_WORDS; word++)
-				lacking |= checkpoint->after[word] & ~before->bits[word];
-		}
+		for (word = 0; word < NBSP_STAMP_WORDS; word++)
+			lacking |= checkpoint->after[word] & ~(before ? before->bits[word] : 0);
 		if (!lacking)
-			stamp->bits[(bit >> 6) & (NBSP_STAMP_WORDS - 1)] |= 1ULL << (bit & 63);
+			give(stamp, bit, count);
 	}
 }
 
@@ -87,28 +99,24 @@ static __always_inline void check_exec(struct stamp *before, void *task, struct 
 int raw_tracepoint__sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
 {
 	void *task = (void *)ctx->args[0];
-	struct stamp now = {}, before = {}, *old;
+	struct stamp now = {}, *before, *old;
 	struct object_key program = {};
+	__u64 count = 0;
 	__u32 tgid = 0;
-	__u64 any = 0;
-	int word;
 
 	READ(tgid, task, task_struct, tgid);
 	exe_key(task, &program);
 	now.start_ticks = start_ticks(task);
 	old = stamps.lookup(&tgid);
-	if (old && old->start_ticks == now.start_ticks)
-		before = *old;
+	before = old && old->start_ticks == now.start_ticks ? old : 0;
 #ifdef NBSP_TIER_SOCKET
-	check_exec(old ? &before : 0, task, &program);
+	check_exec(before, task, &program);
 #endif
-	keep(&now, &before, 0);
-	keep(&now, &before, 1);
-	earn(&now, &before, &program, 0);
-	earn(&now, &before, &program, 1);
-	for (word = 0; word < NBSP_STAMP_WORDS; word++)
-		any |= now.bits[word];
-	if (any)
+	if (before)
+		keep(&now, before, &count);
+	earn(&now, before, &program, 0, &count);
+	earn(&now, before, &program, 1, &count);
+	if (count)
 		stamps.update(&tgid, &now);
 	else if (old)
 		stamps.delete(&tgid);

@@ -36,33 +36,44 @@ static __always_inline __u32 slot_hash(__u32 directory_hash, __u32 length)
 }
 
 #define HASH_MULTIPLIER 0x9E3779B97F4A7C15ULL
+#define SLOT_NAME_WORDS 8
+
+/* Eight bytes of a name from `at` on, zeroes behind its end. */
+static __always_inline __u64 name_word(const void *name, long length, long at)
+{
+	long rest = length - at;
+	__u64 word = 0;
+
+	rest &= ~(rest >> 63);		/* at least 0 */
+	rest -= 8;
+	rest &= rest >> 63;		/* at most 0: bytes that are too many, negative */
+	bpf_probe_read_kernel(&word, sizeof(word), name + at);
+	return (word << (-rest * 4)) << (-rest * 4) >> (-rest * 4) >> (-rest * 4);
+}
 
 /*
- * Hash of `length` bytes in the kernel's memory.  The name itself would be too large for the stack, and a per-CPU buffer is
- * no place for it: these programs can be preempted by each other.
+ * Hash of a name in the kernel's memory: all of it up to words * 8 bytes, of longer ones the last eight too.  The name itself
+ * would be too large for the stack, and a per-CPU buffer is no place for it: these programs can be preempted by each other.
+ * No branches but the loop of a fixed length, because it stands inside the walk.
  */
-static __always_inline __u64 name_hash(const void *name, __u32 length)
+static __always_inline __u64 name_hash(const void *name, long length, const int words)
 {
-	__u64 hash = length * HASH_MULTIPLIER, chunk;
-	__u32 at;
+	__u64 hash = length * HASH_MULTIPLIER;
+	long i, tail;
 
 #pragma clang loop unroll(disable)
-	for (at = 0; at < NBSP_NAME; at += 8) {
-		if (at >= length)
-			break;
-		chunk = 0;
-		bpf_probe_read_kernel(&chunk, sizeof(chunk), name + at);
-		if (length - at < 8)
-			chunk &= (1ULL << ((length - at) * 8)) - 1;
-		hash = (hash ^ chunk) * HASH_MULTIPLIER;
+	for (i = 0; i < words; i++) {
+		hash = (hash ^ name_word(name, length, i * 8)) * HASH_MULTIPLIER;
 		hash ^= hash >> 32;
 	}
-	return hash;
+	/* the last eight bytes; of a shorter name nothing, for what stands before it is not part of it */
+	tail = length - 8;
+	return (hash ^ (name_word(name, length, tail) & ~(tail >> 63))) * HASH_MULTIPLIER;
 }
 
 static __always_inline struct slot *find_slot(__u32 slot, struct object_key *parent, const void *name, __u32 length)
 {
-	struct slot_key key = { .parent = *parent, .name = name_hash(name, length) };
+	struct slot_key key = { .parent = *parent, .name = name_hash(name, length, SLOT_NAME_WORDS) };
 	void *inner = slots.lookup(&slot);
 
 	return inner ? bpf_map_lookup_elem(inner, &key) : 0;
@@ -101,7 +112,7 @@ static __always_inline void notify_change(struct object_key *parent, __u32 chann
  * Returns the policy of the file that `dentry` names, 0 for none; fills q->object and q->kind.  `changes`: the access
  * creates, removes or replaces this name, of which the daemon wants to know where a path is declared.
  */
-static __always_inline __u32 find_policy(struct question *q, struct dentry *dentry, const int changes)
+static __always_inline __u32 find_policy(struct question *q, struct dentry *dentry, int changes)
 {
 	struct generation *generation = generations.lookup(&q->slot);
 	struct dentry *at = dentry, *below = dentry, *parent;
@@ -110,8 +121,8 @@ static __always_inline __u32 find_policy(struct question *q, struct dentry *dent
 	struct object *object;
 	struct inode *inode;
 	struct slot *named;
+	unsigned long i;
 	void *inner;
-	int i;
 
 	if (!generation || !superblock_guarded(q->slot, dev))
 		return 0;
@@ -170,48 +181,68 @@ static __always_inline __u32 find_policy(struct question *q, struct dentry *dent
 	return POLICY_UNDECIDED;
 }
 
-/* Judges an access to the file that `dentry` names; q->channel is the only thing the caller fills. */
+/* Judges an access to the file that `dentry` names; the caller fills q->channel and q->wanted. */
+static __always_inline int check_question(struct question *q, struct dentry *dentry, int changes)
+{
+	int slot = active_slot();
+
+	if (slot < 0)
+		return 0;
+	q->slot = slot;
+	q->policy = find_policy(q, dentry, changes);
+	if (!q->policy)
+		return 0;
+	q->dentry = dentry;
+	q->stamp = stamp_of((void *)bpf_get_current_task());
+	return judge(q, CAN_SIGNAL);
+}
+
 static __always_inline int check_dentry(struct dentry *dentry, __u8 channel, __u8 wanted, const int changes)
 {
 	struct question q = { .channel = channel, .wanted = wanted };
-	int slot = active_slot();
 
-	if (slot < 0)
-		return 0;
-	q.slot = slot;
-	q.policy = find_policy(&q, dentry, changes);
-	if (!q.policy)
-		return 0;
-	q.dentry = dentry;
-	q.stamp = stamp_of((void *)bpf_get_current_task());
-	return judge(&q, CAN_SIGNAL);
+	return check_question(&q, dentry, changes);
 }
 
-/* The file behind `from` takes over the name `to`: from now on its inode is what the name protects. */
-static __always_inline void adopt_newborn(struct dentry *from, struct dentry *to)
+/*
+ * Judges link and rename: the old name, whose inode gets another name, and the new name, which that inode takes over.  Where
+ * the new name is declared, the inode is protected from now on, whatever other names it has.
+ */
+static __always_inline int check_names(struct dentry *from, struct dentry *to, __u8 channel, const int moves)
 {
-	struct question q = { .channel = CHANNEL_RENAME };
-	struct object_key key = {};
-	struct newborn newborn = {};
 	struct newborn_filter *filter;
 	struct generation *generation;
-	int slot = active_slot();
+	struct newborn newborn = {};
+	struct object_key key = {};
+	struct inode *inode;
+	struct question q;
 	__u32 zero = 0;
+	unsigned long i;
 
-	if (slot < 0)
-		return;
-	q.slot = slot;
-	newborn.policy = find_policy(&q, to, 0);
+	/* a loop of two, so that the judge is compiled once */
+#pragma clang loop unroll(disable)
+	for (i = 0; i < 2; i++) {
+		__builtin_memset(&q, 0, sizeof(q));
+		q.channel = channel;
+		q.wanted = i ? ACCESS_WRITE : ACCESS_READ | ACCESS_WRITE;
+		if (check_question(&q, i ? to : from, i || moves))
+			return -EPERM;
+	}
+	if (!q.policy || q.kind != KIND_SLOT)
+		return 0;
 	generation = generations.lookup(&q.slot);
 	filter = newborn_filters.lookup(&zero);
-	if (!newborn.policy || newborn.policy == POLICY_UNDECIDED || q.kind != KIND_SLOT || !generation || !filter)
-		return;
-	key.ino = from->d_inode->i_ino;
-	key.gen = from->d_inode->i_generation;
+	if (!generation || !filter)
+		return 0;
+	inode = from->d_inode;
+	key.ino = inode->i_ino;
+	key.gen = inode->i_generation;
 	key.dev = from->d_sb->s_dev;
+	newborn.policy = q.policy;
 	newborn.generation = generation->number;
 	newborns.update(&key, &newborn);
 	filter->bytes[object_hash(key.ino, key.dev) & (NBSP_NEWBORN_BYTES - 1)] = 1;
+	return 0;
 }
 
 #endif

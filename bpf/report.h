@@ -27,8 +27,9 @@ struct question {
 static __always_inline void report_names(struct violation *v, void *dentry)
 {
 	void *parent = 0, *name = 0;
-	int i;
+	unsigned long i;
 
+#pragma clang loop unroll(disable)
 	for (i = 0; i < NBSP_PATH_NAMES; i++) {
 		READ(parent, dentry, dentry, d_parent);
 		if (!dentry || parent == dentry)
@@ -44,8 +45,9 @@ static __always_inline void report_ancestors(struct violation *v, void *task)
 {
 	void *parent = 0, *cred = 0;
 	__u32 tgid = 0;
-	int i;
+	unsigned long i;
 
+#pragma clang loop unroll(disable)
 	for (i = 0; i < NBSP_ANCESTORS; i++) {
 		READ(parent, task, task_struct, real_parent);
 		READ(parent, parent, task_struct, group_leader);
@@ -65,7 +67,8 @@ static __always_inline void report_subject(struct violation *v, void *task)
 {
 	struct object_key exe = {};
 	void *cred = 0, *mm = 0, *file = 0, *dentry = 0, *name = 0, *css = 0, *cgroup = 0, *node = 0;
-	unsigned long start = 0;
+	unsigned long start = 0, end = 0;
+	long size;
 
 	READ(v->tgid, task, task_struct, tgid);
 	READ(v->tid, task, task_struct, pid);
@@ -93,7 +96,13 @@ static __always_inline void report_subject(struct violation *v, void *task)
 	READ(name, dentry, dentry, d_name.name);
 	bpf_probe_read_kernel_str(v->exe_name, NBSP_PATH_NAME, name);
 	READ(start, mm, mm_struct, arg_start);
-	bpf_probe_read_user(v->argv, NBSP_ARGV, (void *)start);	/* its own claim: shown, never judged by */
+	READ(end, mm, mm_struct, arg_end);
+	size = end - start;	/* behind it stands the environment, with its secrets */
+	HIDE(size);
+	if (size > 0 && size < NBSP_ARGV)
+		bpf_probe_read_user(v->argv, size, (void *)start);	/* its own claim: shown, never judged by */
+	else if (size > 0)
+		bpf_probe_read_user(v->argv, NBSP_ARGV, (void *)start);
 	report_ancestors(v, task);
 }
 

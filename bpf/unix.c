@@ -8,11 +8,14 @@
  * mount) of a declared path is not seen, and coverage says so.
  */
 
+#define SUN_FAMILY 2	/* bytes before sun_path */
+#define SUN_NAME_WORDS 14	/* all of sun_path */
+
 /* An abstract name begins with NUL and ends with its length; a path ends with its NUL. */
 static __always_inline __u32 sun_policy(struct question *q, __u32 length)
 {
 	void *inner = sun_names.lookup(&q->slot);
-	__u64 key = name_hash(q->sun, length);
+	__u64 key = name_hash(q->sun, length, SUN_NAME_WORDS);
 	__u32 *policy = inner ? bpf_map_lookup_elem(inner, &key) : 0;
 
 	return policy ? *policy : 0;
@@ -25,7 +28,6 @@ static __always_inline int judge_sun(struct question *q, const int power)
 	return judge(q, power);
 }
 
-#define SUN_FAMILY 2	/* bytes before sun_path */
 
 #ifndef NBSP_TIER_SOCKET
 
@@ -133,14 +135,42 @@ static __always_inline __u32 relative_policy(struct question *q, __u32 length)
 	return named ? named->policy : 0;
 }
 
+/* How many of eight bytes stand before the first NUL. */
+static __always_inline __u64 bytes_before_nul(__u64 word)
+{
+	__u64 nul = (word - 0x0101010101010101ULL) & ~word & 0x8080808080808080ULL;
+	__u64 below = (nul & -nul) - 1;
+
+	below -= (below >> 1) & 0x5555555555555555ULL;
+	below = (below & 0x3333333333333333ULL) + ((below >> 2) & 0x3333333333333333ULL);
+	below = (below + (below >> 4)) & 0x0f0f0f0f0f0f0f0fULL;
+	return ((below * 0x0101010101010101ULL) >> 56) / 8;
+}
+
+/* Length of what stands in sun_path up to a NUL, which need not be there; without branches, see name_hash(). */
+static __always_inline __u64 path_length(void *path)
+{
+	__u64 length = 0, open = 1, word, before;
+	unsigned long i;
+
+#pragma clang loop unroll(disable)
+	for (i = 0; i < SUN_NAME_WORDS; i++) {
+		word = 0;
+		bpf_probe_read_kernel(&word, sizeof(word), path + i * 8);
+		before = bytes_before_nul(word);
+		length += before * open;
+		open &= before >> 3;
+	}
+	return length;
+}
+
 static __always_inline int check_unix_name(struct bpf_sock_addr *ctx, __u8 channel)
 {
 	struct question q = { .channel = channel, .kind = KIND_ABSTRACT };
 	struct bpf_sock_addr_kern kern = {};
 	int slot = active_slot();
-	char path[NBSP_SUN_NAME + 2] = {};
-	__u64 length;
-	long copied;
+	__u64 length, path;
+	char first = 0;
 
 	if (slot < 0)
 		return 1;
@@ -155,17 +185,16 @@ static __always_inline int check_unix_name(struct bpf_sock_addr *ctx, __u8 chann
 	HIDE(length);
 	if (length > NBSP_SUN_NAME)
 		return 1;	/* longer than any name there can be */
-	copied = bpf_probe_read_kernel_str(path, length + 1, q.sun);
-	if (copied > 1) {
-		length = copied - 1;
-		q.sun_len = length;
-		q.policy = sun_policy(&q, length);
-		if (!q.policy && path[0] != '/')
-			q.policy = relative_policy(&q, length);
-	} else {
-		q.sun_len = length;
-		q.policy = sun_policy(&q, length);
+	bpf_probe_read_kernel(&first, 1, q.sun);
+	if (first) {
+		path = path_length(q.sun);
+		if (path < length)
+			length = path;
 	}
+	q.sun_len = length;
+	q.policy = sun_policy(&q, length);
+	if (!q.policy && first && first != '/')
+		q.policy = relative_policy(&q, length);
 	return q.policy ? judge_sun(&q, CANNOT_SIGNAL) == 0 : 1;
 }
 

@@ -5,35 +5,25 @@
  * subject carries one of the stamps it accepts.  A policy that cannot be read denies: the object is known to be protected.
  */
 
-static __always_inline int clause_accepts(struct question *q, struct clause *clause)
+static __always_inline int clause_accepts(struct question *q, struct clause *clause, __u32 counting)
 {
-	void *task = (void *)bpf_get_current_task();
-	__u64 *bits;
-	__u64 both;
-	int word, i;
+	__u64 accepted = 0, bit;
+	unsigned long i;
 
-	if (q->socket)
-		bits = q->socket->bits;
-	else if (q->stamp)
-		bits = q->stamp->bits;
-	else
+	if (q->socket) {	/* its stamps were checked when it got them */
+#pragma clang loop unroll(disable)
+		for (i = 0; i < NBSP_STAMP_WORDS; i++)
+			accepted |= clause->accept[i] & q->socket->bits[i];
+		return accepted != 0;
+	}
+	if (!q->stamp)
 		return 0;
 #pragma clang loop unroll(disable)
-	for (word = 0; word < NBSP_STAMP_WORDS; word++) {
-		both = clause->accept[word] & bits[word];
-		/* of 64 stamps that this rule accepts, four are looked at; more than four that do not count deny */
-#pragma clang loop unroll(disable)
-		for (i = 0; i < 4; i++) {
-			if (!both)
-				break;
-			if (q->socket)
-				return 1;	/* they were checked when the socket got them */
-			if (stamp_counts(task, word * 64 + lowest_bit(both)))
-				return 1;
-			both &= both - 1;
-		}
+	for (i = 0; i < NBSP_STAMPS_HELD; i++) {
+		bit = q->stamp->list[i] - 1;
+		accepted |= (clause->accept[(bit >> 6) & (NBSP_STAMP_WORDS - 1)] >> (bit & 63)) & (counting >> i) & 1;
 	}
-	return 0;
+	return accepted != 0;
 }
 
 /* What a program type can do to the process beside saying no. */
@@ -45,33 +35,43 @@ static __always_inline int clause_accepts(struct question *q, struct clause *cla
 static __always_inline int judge(struct question *q, const int power)
 {
 	void *inner = policies.lookup(&q->slot);
-	struct policy *policy;
+	struct policy *policy = inner ? bpf_map_lookup_elem(inner, &q->policy) : 0;
 	struct clause *clause;
-	int i, denied = 0;
-	__u8 verdict;
+	__u32 counting = 0, rule;
+	unsigned long i;
+	int denied = 0;
+	__u8 verdict, mode, action;
 
-	policy = inner ? bpf_map_lookup_elem(inner, &q->policy) : 0;
-	if (!policy) {
-		report(q, 0, VERDICT_DENIED);
-		return -EPERM;
-	}
+	if (q->stamp)
+		counting = counting_stamps(q->stamp);
+	/* one place that reports: everything here is inlined into every hook, and compiled as often */
 #pragma clang loop unroll(disable)
 	for (i = 0; i < NBSP_CLAUSES; i++) {
-		if (i >= policy->count)
+		rule = 0;		/* no policy to read: nbspd's own rule, deny */
+		mode = MODE_ENFORCE;
+		action = ACTION_DENY;
+		if (policy) {
+			if (i >= policy->count)
+				break;
+			clause = &policy->clauses[i];
+			if (!(clause->access & q->wanted) || clause_accepts(q, clause, counting))
+				continue;
+			rule = clause->rule;
+			mode = clause->mode;
+			action = clause->action;
+		} else if (i) {
 			break;
-		clause = &policy->clauses[i];
-		if (!(clause->access & q->wanted) || clause_accepts(q, clause))
-			continue;
+		}
 		verdict = VERDICT_AUDITED;
-		if (clause->mode == MODE_ENFORCE) {
+		if (mode == MODE_ENFORCE) {
 			denied = 1;
 			verdict = VERDICT_DENIED;
-			if (power == MUST_KILL || (power == CAN_SIGNAL && clause->action == ACTION_KILL)) {
+			if (power == MUST_KILL || (power == CAN_SIGNAL && action == ACTION_KILL)) {
 				bpf_send_signal(9);
 				verdict = VERDICT_KILLED;
 			}
 		}
-		report(q, clause->rule, verdict);
+		report(q, rule, verdict);
 	}
 	return denied ? -EPERM : 0;
 }

@@ -11,6 +11,7 @@ from enum import IntEnum, IntFlag
 
 STAMP_WORDS = 8
 STAMP_BITS = STAMP_WORDS * 64
+STAMPS_HELD = 8
 CLAUSES = 4
 NAME = 256
 RULES = 65536
@@ -165,7 +166,7 @@ class Policy(ctypes.Structure):
 class Exe(ctypes.Structure):
     """Which checkpoints a program may become."""
 
-    _fields_ = [("count", c_uint32), ("bits", c_uint32 * 7)]
+    _fields_ = [("bits", c_uint32 * 8)]
 
 
 class Checkpoint(ctypes.Structure):
@@ -178,14 +179,13 @@ class Checkpoint(ctypes.Structure):
 class Stamp(ctypes.Structure):
     """The stamps of a process, by thread group id."""
 
-    _fields_ = [("start_ticks", c_uint64), ("bits", c_uint64 * STAMP_WORDS)]
+    _fields_ = [("start_ticks", c_uint64), ("bits", c_uint64 * STAMP_WORDS), ("list", c_uint16 * STAMPS_HELD)]
 
 
 class Generation(ctypes.Structure):
     """One of the two generation slots."""
 
-    _fields_ = [("number", c_uint64), ("filter_mask", c_uint32), ("pad", c_uint32),
-                ("children", c_uint64 * STAMP_WORDS)]
+    _fields_ = [("number", c_uint64), ("filter_mask", c_uint32), ("pad", c_uint32)]
 
 
 class UnitPath(ctypes.Structure):

@@ -1,0 +1,270 @@
+"""Bind a plan to this host: every name becomes what the kernel knows it by.
+
+A declared path is bound as its inode, if there is one, and as its name in its directory, so that it stays protected when
+it is replaced and is protected from the moment it appears. Trees enclose by what the directories really are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pwd
+import stat
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Mapping
+
+import psutil
+
+from .. import abi
+from ..errors import Problem, RulesError
+from ..kernel import mounts
+from ..rules.model import Checkpoint
+from ..rules.plan import Clauses, PathTarget, Plan, merge_clauses, network_bits
+from .bound import Binding, Bits, Bound, BoundCheckpoint, Names
+from .inspect import BTRFS, Inode, Inspector, Key
+from .units import unit_cgroups
+
+LOCAL_NETWORKS = ("127.0.0.0/8", "0.0.0.0/32", "::1/128", "::/128")
+EXES_PER_PROGRAM = 7
+CHUNK_BYTES = 1 << 20
+
+
+def bind(plan: Plan, numbers: Mapping[str, int], inspector: Inspector) -> Bound:
+    """Return the plan bound to this host; `numbers` gives each rule id its number. Raises RulesError with all problems."""
+    with inspector:
+        binder = _Binder(plan, numbers, inspector)
+        binder.bind_checkpoints()
+        binder.bind_paths()
+        binder.bind_endpoints()
+    if binder.problems:
+        raise RulesError(binder.problems)
+    return binder.bound
+
+
+class _Binder:
+    def __init__(self, plan: Plan, numbers: Mapping[str, int], inspector: Inspector) -> None:
+        self.plan = plan
+        self.inspector = inspector
+        self.problems: list[Problem] = []
+        self.bound = Bound(plan, numbers)
+        self.bound.names = Names({numbers[rule.id]: rule for rule in plan.rules})
+        self._folders: dict[str, tuple[str, Inode | None]] = {}
+        self._trees: dict[str, Clauses] = {}
+        self._missing: list[str] = []
+
+    # -- checkpoints
+
+    def bind_checkpoints(self) -> None:
+        cgroups, unknown = unit_cgroups(self.plan.units)
+        bound = []
+        count: dict[Key, int] = {}
+        for checkpoint in self.plan.checkpoints:
+            problem = Problem(checkpoint.where, "")
+            exe = self._exe(checkpoint)
+            uid = self._uid(checkpoint)
+            if checkpoint.unit in unknown:
+                self._say(problem.where, f"there is no unit {checkpoint.unit} ({unknown[checkpoint.unit]})",
+                          "name a unit that systemctl list-unit-files knows")
+            if exe is None:
+                continue
+            count[exe.key] = count.get(exe.key, 0) + 1
+            if count[exe.key] == EXES_PER_PROGRAM + 1:
+                self._say(checkpoint.where, f"more than {EXES_PER_PROGRAM} checkpoints run {checkpoint.exe}",
+                          "merge some of them")
+            bound.append(BoundCheckpoint(checkpoint, exe.key, uid, cgroups.get(checkpoint.unit or "")))
+            self.bound.names.objects[exe.key] = checkpoint.exe
+        self.bound.checkpoints = tuple(bound)
+
+    def _exe(self, checkpoint: Checkpoint) -> Inode | None:
+        try:
+            inode = self.inspector.look(checkpoint.exe)
+            if inode is None:
+                self._say(checkpoint.where, f"checkpoint {checkpoint.name}: there is no {checkpoint.exe}",
+                          "install the program, or correct exe:")
+                return None
+            if not stat.S_ISREG(inode.mode) or not inode.mode & 0o111:
+                self._say(checkpoint.where, f"checkpoint {checkpoint.name}: {checkpoint.exe} is not an executable file",
+                          "name the program itself")
+                return None
+            if not self._is_supported(inode, checkpoint.exe, checkpoint.where):
+                return None
+            if inode.magic == BTRFS:
+                self._say(checkpoint.where, f"{checkpoint.exe} is on btrfs, whose inode numbers are not unique",
+                          "put the program on another file system")
+                return None
+            self._check_program(checkpoint)
+        except OSError as error:
+            self._say(checkpoint.where, f"checkpoint {checkpoint.name}: cannot read {checkpoint.exe}: {error.strerror}",
+                      "correct exe:")
+            return None
+        return inode
+
+    def _check_program(self, checkpoint: Checkpoint) -> None:
+        with open(checkpoint.exe, "rb") as program:
+            head = program.read(256)
+            if head[:2] == b"#!":
+                interpreter = os.fsdecode(head[2:].split(b"\n")[0].strip())
+                self._say(checkpoint.where, f"checkpoint {checkpoint.name}: {checkpoint.exe} is a script; the kernel runs "
+                          f"{interpreter}, which would be everybody's checkpoint",
+                          "name an ELF program: a small compiled wrapper, or the service's own binary")
+            elif head[:4] != b"\x7fELF":
+                self._say(checkpoint.where, f"checkpoint {checkpoint.name}: {checkpoint.exe} is not an ELF program",
+                          "name the program that the kernel runs")
+            elif checkpoint.sha256:
+                state = hashlib.sha256(head)
+                while chunk := program.read(CHUNK_BYTES):
+                    state.update(chunk)
+                if state.hexdigest() != checkpoint.sha256:
+                    self._say(checkpoint.where, f"checkpoint {checkpoint.name}: {checkpoint.exe} has the sha256 "
+                              f"{state.hexdigest()}, not the declared one",
+                              "find out who changed the program; after a wanted upgrade declare the new sum")
+
+    def _uid(self, checkpoint: Checkpoint) -> int | None:
+        if checkpoint.user is None:
+            return None
+        try:
+            return pwd.getpwnam(checkpoint.user).pw_uid
+        except KeyError:
+            if checkpoint.user.isdigit():
+                return int(checkpoint.user)
+            self._say(checkpoint.where, f"checkpoint {checkpoint.name}: there is no user {checkpoint.user}",
+                      "name a user that getent passwd knows")
+            return None
+
+    # -- paths
+
+    def bind_paths(self) -> None:
+        for target in self.plan.paths:
+            if target.kind == "tree":
+                real = os.path.realpath(target.path)
+                self._trees[real] = merge_clauses(self._trees.get(real, ()), target.clauses)
+        for target in self.plan.paths:
+            try:
+                self._bind_path(target)
+            except OSError as error:
+                self._say(self._where(target), f"cannot look at {target.path}: {error.strerror}", "correct the path")
+        self._bind_mounts_below()
+        self.bound.missing = tuple(self._missing)
+
+    def _bind_path(self, target: PathTarget) -> None:
+        real = os.path.realpath(target.path)
+        clauses = merge_clauses(target.clauses, self._enclosing(real))
+        self._bind_name(target.path, target, clauses)
+        if real != target.path:
+            self._bind_name(real, target, clauses)
+        inode = self.inspector.look(real)
+        if inode is None or not self._is_supported(inode, target.path, self._where(target)):
+            return
+        if target.kind == "tree" and not stat.S_ISDIR(inode.mode):
+            self._say(self._where(target), f"{target.path} is not a directory", "declare it under files:")
+            return
+        if target.kind == "device":
+            if not (stat.S_ISCHR(inode.mode) or stat.S_ISBLK(inode.mode)):
+                self._say(self._where(target), f"{target.path} is not a device", "declare it under files:")
+                return
+            self._add((abi.RDEV_DEV, inode.rdev, 0), target, clauses)
+        if target.kind != "tree" and stat.S_ISDIR(inode.mode):
+            self._say(self._where(target), f"{target.path} is a directory", "declare it under trees:")
+            return
+        self._add(inode.key, target, clauses)
+
+    def _bind_name(self, path: str, target: PathTarget, clauses: Clauses) -> None:
+        """Protect a name in its directory, whatever will stand there; in tier socket also a socket's full name."""
+        if target.kind == "unix":
+            name = os.fsencode(path)
+            self.bound.sun_names[name] = merge_clauses(self.bound.sun_names.get(name, ()), clauses)
+        folder, name = os.path.split(path)
+        _, inode = self._folder(folder)
+        if inode is None:
+            self._missing.append(path)
+            return
+        if not self._is_supported(inode, path, self._where(target)):
+            return
+        binding = self.bound.slots.setdefault((inode.key, os.fsencode(name)), Binding())
+        binding.own = merge_clauses(binding.own, clauses)
+        if target.kind == "tree":
+            binding.tree = merge_clauses(binding.tree, clauses)
+        self.bound.names.objects.setdefault(inode.key, folder)
+
+    def _folder(self, folder: str) -> tuple[str, Inode | None]:
+        if folder not in self._folders:
+            real = os.path.realpath(folder)
+            self._folders[folder] = real, self.inspector.look(real)
+        return self._folders[folder]
+
+    def _add(self, key: Key, target: PathTarget, clauses: Clauses) -> None:
+        binding = self.bound.inodes.setdefault(key, Binding())
+        if target.kind == "tree":
+            binding.tree = merge_clauses(binding.tree, clauses)
+        else:
+            binding.own = merge_clauses(binding.own, clauses)
+        self.bound.names.objects[key] = target.path
+
+    def _enclosing(self, real: str) -> Clauses:
+        found: Clauses = ()
+        if self._trees:
+            path = real
+            while path != "/":
+                path = os.path.dirname(path)
+                if path in self._trees:
+                    found = merge_clauses(found, self._trees[path])
+        return found
+
+    def _bind_mounts_below(self) -> None:
+        """A tree goes on in what is mounted below it: the walk in the kernel ends at a superblock's root."""
+        if not self._trees:
+            return
+        for mount in mounts.mounts():
+            clauses = self._enclosing(mount.point)
+            inode = self.inspector.look(mount.point) if clauses else None
+            if inode is not None:
+                binding = self.bound.inodes.setdefault(inode.key, Binding())
+                binding.tree = merge_clauses(binding.tree, clauses)
+                self.bound.names.objects.setdefault(inode.key, mount.point)
+
+    # -- endpoints
+
+    def bind_endpoints(self) -> None:
+        for abstract in self.plan.abstracts:
+            self.bound.sun_names[b"\0" + abstract.name] = abstract.clauses
+        own: dict[tuple[int, int], dict[Bits, Clauses]] = {}
+        local = [network_bits(network) for network in local_networks()]
+        for target in self.plan.endpoints:
+            group = own.setdefault((target.proto, target.port), {})
+            for bits in (local if target.local else []) + [network_bits(target.network)]:
+                group[bits] = merge_clauses(group.get(bits, ()), target.own)
+        for (proto, port), group in own.items():
+            lengths = sorted({length for length, _ in group})
+            for length, address in group:
+                enclosing = (group.get((shorter, address >> (128 - shorter) << (128 - shorter)), ())
+                             for shorter in lengths if shorter <= length)
+                self.bound.endpoints[proto, port, (length, address)] = merge_clauses(*enclosing)
+
+    # -- problems
+
+    def _is_supported(self, inode: Inode, path: str, where: str) -> bool:
+        if inode.unsupported:
+            self._say(where, f"{path} is on {inode.unsupported}, whose files nbspd cannot protect",
+                      "protect what makes or serves them instead")
+        return not inode.unsupported
+
+    def _where(self, target: PathTarget) -> str:
+        for resource in self.plan.resources:
+            if target.path in (*resource.files, *resource.trees, *resource.exec, *resource.devices, *resource.unix):
+                return resource.where
+        return target.path
+
+    def _say(self, where: str, what: str, right: str) -> None:
+        problem = Problem(where, what, right)
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+
+def local_networks() -> list[IPv4Network | IPv6Network]:
+    """Return every address by which this host reaches itself."""
+    networks: list[IPv4Network | IPv6Network] = [ip_network(text) for text in LOCAL_NETWORKS]
+    for addresses in psutil.net_if_addrs().values():
+        for address in addresses:
+            if address.family.name in ("AF_INET", "AF_INET6"):
+                networks.append(ip_network(address.address.partition("%")[0]))
+    return networks

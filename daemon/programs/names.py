@@ -1,0 +1,38 @@
+"""The hashes by which the kernel's programs know names and inodes; bpf/objects.h computes the same."""
+
+from __future__ import annotations
+
+MASK = (1 << 64) - 1
+MULTIPLIER = 0x9E3779B97F4A7C15
+DEVICE_MULTIPLIER = 0xC2B2AE3D27D4EB4F
+LENGTH_MULTIPLIER = 0x9E3779B1
+SLOT_WORDS = 8
+SUN_WORDS = 14
+
+
+def _word(name: bytes, at: int) -> int:
+    return int.from_bytes(name[max(at, 0):max(at + 8, 0)], "little")
+
+
+def name_hash(name: bytes, words: int) -> int:
+    """Return the hash of a name: exact up to words * 8 bytes, of longer names the last eight bytes count too."""
+    value = len(name) * MULTIPLIER & MASK
+    for index in range(words):
+        value = (value ^ _word(name, index * 8)) * MULTIPLIER & MASK
+        value ^= value >> 32
+    return (value ^ _tail(name)) * MULTIPLIER & MASK
+
+
+def _tail(name: bytes) -> int:
+    """Return the last eight bytes; of a shorter name, nothing: what stands before a name in memory is not part of it."""
+    return _word(name, len(name) - 8) if len(name) >= 8 else 0
+
+
+def object_hash(ino: int, dev: int) -> int:
+    """Return the 32-bit hash of an inode, for the filters."""
+    return ((ino * MULTIPLIER & MASK) ^ (dev * DEVICE_MULTIPLIER & MASK)) >> 32
+
+
+def slot_hash(directory_hash: int, length: int) -> int:
+    """Return the hash of a name's place in the filter: its directory's, moved by the length of the name."""
+    return directory_hash ^ (length * LENGTH_MULTIPLIER & 0xFFFFFFFF)

@@ -1,0 +1,105 @@
+"""Stamp the processes that run already when a generation is applied.
+
+The kernel stamps at exec; who was there before is found in /proc. The tables of the new generation are in place before
+the scan, so that whatever forks or executes meanwhile is seen to by the kernel; the scan goes on until a pass finds
+nothing new. A stale `self` stamp does no harm, since it counts only while the process runs that very program.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Iterable, Mapping
+
+from .. import abi
+from ..kernel import bpf
+from ..kernel.process import ProcessFacts, snapshot
+from .bound import BoundCheckpoint
+from .inspect import Key
+from .tables import Tables
+
+PASSES = 16
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A checkpoint with its stamp bit."""
+
+    bit: int
+    checkpoint: BoundCheckpoint
+    after: frozenset[int]
+
+
+def deserved(processes: Mapping[int, ProcessFacts], exes: Mapping[tuple[int, int], tuple[Candidate, ...]],
+             held: Mapping[int, frozenset[int]], children: frozenset[int]) -> dict[int, frozenset[int]]:
+    """Return the stamps that each process should carry, those it has included; pure.
+
+    `exes` is by (device, inode number) of the program; `held` by pid. A process inherits what its ancestors' stamps of
+    kind `children` give it, and earns its program's own.
+    """
+    found: dict[int, frozenset[int]] = {}
+
+    def of(pid: int) -> frozenset[int]:
+        chain: list[int] = []
+        while pid in processes and pid not in found and pid not in chain:
+            chain.append(pid)
+            pid = processes[pid].ppid
+        for one in reversed(chain):
+            process = processes[one]
+            before = found.get(process.ppid, frozenset())
+            kept = (before & children) | held.get(one, frozenset())
+            earned = {candidate.bit for candidate in exes.get((process.exe_dev, process.exe_ino), ())
+                      if candidate.after <= before | kept and _runs_in(process, candidate.checkpoint.cgroup)}
+            found[one] = kept | earned
+        return found.get(pid, frozenset())
+
+    for pid in processes:
+        of(pid)
+    return found
+
+
+def _runs_in(process: ProcessFacts, cgroup: str | None) -> bool:
+    return cgroup is None or process.cgroup == cgroup or process.cgroup.startswith(cgroup + "/")
+
+
+def read_stamps(tables: Tables) -> dict[int, tuple[int, frozenset[int]]]:
+    """Return start time in ticks and stamp bits of every stamped process, by pid."""
+    stamps = {}
+    for key, value in bpf.lookup_batch(tables.fd("stamps")):
+        stamp = abi.Stamp.from_buffer_copy(value)
+        stamps[int.from_bytes(key, "little")] = stamp.start_ticks, frozenset(bit - 1 for bit in stamp.list if bit)
+    return stamps
+
+
+def stamp_value(start_ticks: int, bits: Iterable[int]) -> bytes:
+    """Return a stamp as the kernel keeps it; what is more than a process can carry is left out."""
+    stamp = abi.Stamp(start_ticks=start_ticks)
+    for place, bit in enumerate(sorted(bits)[:abi.STAMPS_HELD]):
+        stamp.bits[bit >> 6] |= 1 << (bit & 63)
+        stamp.list[place] = bit + 1
+    return bytes(stamp)
+
+
+def stamp_running(tables: Tables, candidates: Iterable[Candidate], devices: Mapping[Key, int]) -> int:
+    """Stamp every running process that deserves it and return how many passes it took.
+
+    `devices` gives the st_dev of each checkpoint's program, since /proc speaks of that and not of the superblock.
+    """
+    exes: dict[tuple[int, int], tuple[Candidate, ...]] = {}
+    children = frozenset(one.bit for one in candidates if one.checkpoint.checkpoint.stamp == "children")
+    for one in candidates:
+        key = devices[one.checkpoint.exe], one.checkpoint.exe[1]
+        exes[key] = exes.get(key, ()) + (one,)
+    for count in range(1, PASSES + 1):
+        processes = snapshot()
+        stamps = read_stamps(tables)
+        held = {pid: bits for pid, (ticks, bits) in stamps.items()
+                if pid in processes and processes[pid].start_ticks == ticks}
+        wanted = deserved(processes, exes, held, children)
+        news = {pid: bits for pid, bits in wanted.items() if bits - held.get(pid, frozenset())
+                and len(held.get(pid, frozenset())) < abi.STAMPS_HELD}
+        if not news:
+            return count
+        for pid, bits in news.items():
+            bpf.map_update(tables.fd("stamps"), pid.to_bytes(4, "little"),
+                           stamp_value(processes[pid].start_ticks, bits))
+    return PASSES
