@@ -43,7 +43,6 @@ class Active:
     """The generation that the kernel enforces."""
 
     number: int
-    sources: tuple[Source, ...]
     plan: Plan
     bound: Bound
     numbers: Mapping[str, int]  # rule id -> number in the kernel's counters
@@ -246,7 +245,7 @@ class Activation:
         if self.is_running(candidate.plan):
             enforcer.adopt(bound, before.last_good)
             self.naming.remember(before.last_good, bound.names, numbers)
-            self.active = Active(before.last_good, candidate.sources, candidate.plan, bound, numbers, origin,
+            self.active = Active(before.last_good, candidate.plan, bound, numbers, origin,
                                  time.time())
             self.save(replace(before, pending=pending, held_off=held_off))
             return Change(before.last_good, before.last_good, {}, {}, {})
@@ -260,7 +259,7 @@ class Activation:
             if is_kept:
                 self.save(replace(before, numbers=numbers))
             raise
-        old, self.active = self.active, Active(number, candidate.sources, candidate.plan, bound, numbers, origin,
+        old, self.active = self.active, Active(number, candidate.plan, bound, numbers, origin,
                                                time.time())
         self.detached = None
         if is_kept:

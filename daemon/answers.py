@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from itertools import islice
 from typing import Any, Callable
 
 from . import __version__
@@ -113,13 +114,9 @@ class Answers:
                                "list those there are with: nbsp status")
         offset, limit = max(0, request.number("offset") or 0), request.number("limit")
         end = offset + (ROWS_MAX if limit is None else max(1, min(limit, ROWS_MAX)))
-        rows, total = [], 0
-        for row in coverage.rows(rule):
-            if offset <= total < end:
-                rows.append(row.to_json())
-            total += 1
+        rows = [row.to_json() for row in islice(coverage.rows(rule), offset, end)]
         return {"generation": self.activation.number, "tier": coverage.tier, "rows": rows, "offset": offset,
-                "total": total}
+                "total": coverage.count(rule)}
 
     def on_journal(self, _peer: Peer, request: Request) -> Reply | None:
         """Some records; with `follow` not before there are any."""

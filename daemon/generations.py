@@ -77,7 +77,7 @@ class Generations:
         if remembered == self.now:
             return
         try:
-            write_file(self.file, json.dumps(asdict(remembered) | {"version": 1}, indent=1, sort_keys=True))
+            write_file(self.file, to_text(remembered))
         except OSError as error:
             raise NbspdError(f"cannot write {self.file}: {error.strerror}", NOTHING_CHANGED) from error
         self.now = remembered
@@ -115,6 +115,12 @@ class Generations:
             for folder in self.folder.iterdir():
                 if folder.name not in wanted:
                     shutil.rmtree(folder, ignore_errors=True)
+
+
+def to_text(remembered: Remembered) -> str:
+    """Return the content of the file."""
+    pending = None if remembered.pending is None else asdict(remembered.pending)
+    return json.dumps({"version": 1, **remembered.__dict__, "pending": pending, "numbers": dict(remembered.numbers)})
 
 
 def from_json(document: Mapping[str, Any]) -> Remembered:

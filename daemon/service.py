@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable
 from . import __version__
 from .activation import Activation
 from .answers import Answers
-from .changes import said
+from .changes import failure_words, said
 from .control.loop import Loop
 from .control.netlink import NetworkNews
 from .control.notify import Notifier, watchdog_interval_s
@@ -42,6 +42,10 @@ def run(settings: Settings) -> int:
     try:
         service.start()
         service.serve()
+    except NbspdError as error:
+        service.recorder.note(said("degraded", f"nbspd ends: {failure_words(error)}", DAEMON))
+        service.notifier.status(f"failed: {error}")
+        raise
     finally:
         service.stop()
         lock.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Iterable, Iterator, Mapping, Protocol, Sequence
 
 from ..rules.model import Resource, Rule
@@ -43,7 +43,7 @@ class Row:
 
     def to_json(self) -> dict[str, str]:
         """Return the row as a JSON object."""
-        return asdict(self)
+        return dict(self.__dict__)
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,10 @@ class Coverage:
                     yield Row(each.id, each.protect, channel.family, channel.id, state, reason, channel.words)
         for channel, state, reason in self.host():
             yield Row(HOST, HOST, channel.family, channel.id, state, reason, channel.words)
+
+    def count(self, rule: str | None = None) -> int:
+        """Return how many rows there are."""
+        return sum(len(self.judged(each)) for each in self.rules if rule in (None, each.id)) + len(self.host())
 
     def state(self, rule: Rule) -> tuple[str, int]:
         """Return a rule's state in words and its number of open channels; it is `enforced` only with none of them."""
