@@ -72,6 +72,7 @@ class Activation:
         self.enforcer: Enforcer | None = None
         self.active: Active | None = None
         self.detached: Detached | None = None
+        self.before_close: Callable[[Enforcer], None] = lambda enforcer: None
         self.trouble: dict[str, str] = {}       # what is not as it should be, until it is
 
     # -- start
@@ -204,8 +205,8 @@ class Activation:
             self.degraded("rollback", f"generation {pending.generation} was not confirmed in time, "
                                       f"but going back failed: {failure_words(error)}")
 
-    def detach(self, by: Peer, reason: str, drain: Callable[[], None]) -> int:
-        """End enforcement and return the generation that was active; `drain` reads what the kernel still has to say.
+    def detach(self, by: Peer, reason: str) -> int:
+        """End enforcement and return the generation that was active.
 
         Raises ControlError when there is nothing to end, LoadError when the kernel refuses.
         """
@@ -214,7 +215,7 @@ class Activation:
         number = self.number
         self.enforcer.detach()
         self.note(said("detach", reason, by, number))
-        drain()
+        self.before_close(self.enforcer)
         self.enforcer.close()
         self.enforcer = self.active = None
         self.detached = Detached(by.words(), reason, time.time())

@@ -181,7 +181,7 @@ class Answers:
             raise UsageError("the reason is empty", 'say why: nbsp detach --reason "..."')
         if len(reason) > REASON_MAX:
             raise UsageError(f"the reason is longer than {REASON_MAX} characters", "say it shorter")
-        number = self.change(lambda: self.activation.detach(peer, reason, self.recorder.detach))
+        number = self.change(lambda: self.activation.detach(peer, reason))
         return {"generation": number, "by": peer.words(), "reason": reason}
 
     # -- parts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 import traceback
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -27,7 +28,8 @@ from .recorder import Recorder
 if TYPE_CHECKING:
     from .programs.enforcer import Enforcer
 
-REFRESH_DELAY_S = 0.2       # addresses come in bursts
+REFRESH_DELAY_S = 0.05      # news come in bursts, and the kernel tells of a new name before it is there
+REFRESH_SHARE = 0.1         # of the daemon's time, at most
 
 Begin = Callable[[Settings], "Enforcer"]
 
@@ -59,6 +61,7 @@ class Service:
         self.settings = settings
         self.begin = begin
         self.is_stopping = False
+        self.refresh_delay_s = REFRESH_DELAY_S
         self.loop = Loop()
         self.notifier = Notifier()
         self.signals = Signals()
@@ -67,6 +70,7 @@ class Service:
         self.recorder = Recorder(settings, self.loop, naming)
         self.activation = Activation(settings, Generations(settings.state), naming, self.recorder.note,
                                      self.begin_enforcing)
+        self.activation.before_close = self.forget_enforcer
         self.answers = Answers(settings, self.activation, self.recorder, self.change)
         self.news: NetworkNews | None = None
         self.server: Server | None = None
@@ -97,10 +101,16 @@ class Service:
         """Start the enforcer and listen to what it has to say. Raises NbspdError."""
         enforcer = self.begin(settings)
         self.recorder.attach(enforcer)
+        self.loop.watch(enforcer.notices, self.on_notices)
         if enforcer.report.adopted:
             self.recorder.note(said("adopt", "the programs of the daemon before are kept; enforcement went on", DAEMON,
                                     enforcer.active_generation()))
         return enforcer
+
+    def forget_enforcer(self, enforcer: Enforcer) -> None:
+        """Read what a detached enforcer still has to say, and listen no more."""
+        self.loop.forget(enforcer.notices)
+        self.recorder.detach()
 
     # -- loop
 
@@ -141,15 +151,30 @@ class Service:
         if self.activation.enforcer is not None:
             for index, name in news.appeared:
                 self.activation.enforcer.interface_appeared(index, name)
-        if news.addresses and not self.refresh_due.is_armed:
-            self.refresh_due.after(REFRESH_DELAY_S)
+        if news.addresses:
+            self.ask_refresh()
+
+    def on_notices(self, _events: int) -> None:
+        """A name that the rules declare appeared, vanished or was replaced."""
+        enforcer = self.activation.enforcer
+        if enforcer is not None:
+            enforcer.notices.records()
+            enforcer.notices.advance(enforcer.notices.position)
+            self.ask_refresh()
+
+    def ask_refresh(self) -> None:
+        """Look at the names again in a moment, and not all the time."""
+        if not self.refresh_due.is_armed:
+            self.refresh_due.after(self.refresh_delay_s)
 
     def on_refresh(self, _events: int) -> None:
         """Look again at what the names in the rules stand for."""
         self.refresh_due.read()
         self.refresh_due.cancel()
+        began_s = time.monotonic()
         for change in self.activation.refresh():
             self.recorder.note(said("note", change, DAEMON, self.activation.number))
+        self.refresh_delay_s = max(REFRESH_DELAY_S, (time.monotonic() - began_s) / REFRESH_SHARE)
         self.recorder.write()
 
     def on_deadline(self, _events: int) -> None:

@@ -125,6 +125,7 @@ class FakeEnforcer:
         self.kernel = kernel
         self.report = replace(report, adopted=kernel.is_pinned)
         self.ring = FakeRing(kernel)
+        self.notices = FakeRing(FakeKernel())
         self.epoch = kernel.epoch
         self.applied: list[int] = []
         self.adopted_generation = 0
@@ -179,6 +180,7 @@ class FakeEnforcer:
     def close(self) -> None:
         self.is_closed = True
         self.ring.close()
+        self.notices.close()
 
 
 class Begin:

@@ -828,6 +828,19 @@ def test_new_interfaces_and_addresses_reach_the_enforcer(running: Running) -> No
     assert running.ask("status")["troubles"] == []
 
 
+def test_a_new_name_is_looked_at_a_moment_later_and_not_all_the_time(running: Running) -> None:
+    running.enforcer.refreshed = ("/srv/a is there now",)
+    began = time.monotonic()
+    while time.monotonic() - began < 0.4:
+        running.enforcer.notices.kernel.ring.append(b"notice")
+        running.enforcer.notices.signal()
+        running.turn(0.005)
+    running.turn(0.1)
+    assert running.enforcer.notices.pending_bytes() == 0
+    said = [record.text for record in records(running.settings)].count("/srv/a is there now")
+    assert 3 <= said <= 9
+
+
 # -- as a process
 
 MAIN = """
