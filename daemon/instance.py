@@ -8,6 +8,7 @@ import signal
 import socket
 from pathlib import Path
 
+from .control.peer import viewers_group
 from .errors import HostError, NbspdError
 from .paths import Settings
 
@@ -73,9 +74,14 @@ def require_root() -> None:
 
 
 def make_folders(settings: Settings) -> None:
-    """Make the folders that the daemon owns. Raises HostError."""
-    for path, mode in ((settings.runtime, 0o755), (settings.state, 0o750)):
+    """Make the folders that the daemon owns, where they are missing. Raises HostError."""
+    viewers = viewers_group()
+    for path, mode, group in ((settings.runtime, 0o750, viewers), (settings.state, 0o700, None)):
         try:
-            path.mkdir(parents=True, exist_ok=True, mode=mode)
+            if not path.is_dir():
+                path.mkdir(parents=True)
+                path.chmod(mode)
+                if group is not None:
+                    os.chown(path, -1, group)
         except OSError as error:
             raise HostError(f"cannot make the folder {path}: {error.strerror}", "make it, or name another") from error
