@@ -149,7 +149,7 @@ struct stamp {			/* by tgid; no entry, no stamp */
 struct generation {		/* by generation slot, 0 or 1 */
 	__u64 number;
 	__u32 filter_mask;	/* words of the object filter in use, minus one */
-	__u32 pad;
+	__u32 serial;		/* new with each writing, also of the same generation after names changed on the host */
 };
 
 struct unit_path {		/* a unit's cgroup, from the root of the cgroup-v2 tree */
@@ -161,9 +161,8 @@ struct socket_stamp {		/* the stamps of the process that connected or sent, kept
 };
 
 struct newborn {
-	__u64 generation;	/* counts only under the generation that it was made in */
+	__u32 serial;		/* counts only under the generation that it was made in, as written then */
 	__u32 policy;
-	__u32 pad;
 };
 
 struct newborn_filter {

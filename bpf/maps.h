@@ -31,12 +31,7 @@ TABLE("array", __u32, struct checkpoint, checkpoints, NBSP_STAMP_WORDS * 64, 0);
 TABLE("hash", __u32, struct stamp, stamps, NBSP_STAMPS, 0);
 TABLE("hash", struct unit_path, __u32, units, NBSP_UNITS, 0);
 TABLE("hash", __u64, __u32, unit_cgroups, NBSP_UNIT_CGROUPS, 0);
-/* socket storage cannot be made without BTF: bcc makes it the first time, and the builder pins it */
-#ifdef NBSP_SOCKETS_PINNED
 TABLE("sk_storage", int, struct socket_stamp, sockets, 0, 1);
-#else
-BPF_SK_STORAGE(sockets, struct socket_stamp);
-#endif
 
 /* inodes that took over a slot since the last resolution, and a byte filter in front */
 TABLE("hash", struct object_key, struct newborn, newborns, NBSP_NEWBORNS, 0);

@@ -88,7 +88,7 @@ static __always_inline __u32 newborn_policy(struct generation *generation, struc
 	if (!filter || !filter->bytes[hash & (NBSP_NEWBORN_BYTES - 1)])
 		return 0;
 	newborn = newborns.lookup(key);
-	return newborn && newborn->generation == generation->number ? newborn->policy : 0;
+	return newborn && newborn->serial == generation->serial ? newborn->policy : 0;
 }
 
 #ifndef NBSP_TIER_SOCKET
@@ -239,7 +239,7 @@ static __always_inline int check_names(struct dentry *from, struct dentry *to, _
 	key.gen = inode->i_generation;
 	key.dev = from->d_sb->s_dev;
 	newborn.policy = q.policy;
-	newborn.generation = generation->number;
+	newborn.serial = generation->serial;
 	newborns.update(&key, &newborn);
 	filter->bytes[object_hash(key.ino, key.dev) & (NBSP_NEWBORN_BYTES - 1)] = 1;
 	return 0;

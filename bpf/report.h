@@ -67,8 +67,7 @@ static __always_inline void report_subject(struct violation *v, void *task)
 {
 	struct object_key exe = {};
 	void *cred = 0, *mm = 0, *file = 0, *dentry = 0, *name = 0, *css = 0, *cgroup = 0, *node = 0;
-	unsigned long start = 0, end = 0;
-	long size;
+	unsigned long start = 0, end = 0, size;
 
 	READ(v->tgid, task, task_struct, tgid);
 	READ(v->tid, task, task_struct, pid);
@@ -98,12 +97,24 @@ static __always_inline void report_subject(struct violation *v, void *task)
 	READ(start, mm, mm_struct, arg_start);
 	READ(end, mm, mm_struct, arg_end);
 	size = end - start;	/* behind it stands the environment, with its secrets */
+	if (size > NBSP_ARGV - 1)
+		size = NBSP_ARGV - 1;
 	HIDE(size);
-	if (size > 0 && size < NBSP_ARGV)
-		bpf_probe_read_user(v->argv, size, (void *)start);	/* its own claim: shown, never judged by */
-	else if (size > 0)
-		bpf_probe_read_user(v->argv, NBSP_ARGV, (void *)start);
+	size &= NBSP_ARGV - 1;
+	bpf_probe_read_user(v->argv, size, (void *)start);	/* its own claim: shown, never judged by */
 	report_ancestors(v, task);
+}
+
+/* A denial without a record, under rule number 0. */
+static __always_inline void count_unreported(void)
+{
+	__u32 zero = 0;
+	struct counter *counter = counters.lookup(&zero);
+
+	if (!counter)
+		return;
+	__sync_fetch_and_add(&counter->hits, 1);
+	__sync_fetch_and_add(&counter->lost, 1);
 }
 
 static __always_inline void report(struct question *q, __u32 rule, __u8 verdict)

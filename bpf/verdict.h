@@ -36,42 +36,38 @@ static __always_inline int judge(struct question *q, const int power)
 {
 	void *inner = policies.lookup(&q->slot);
 	struct policy *policy = inner ? bpf_map_lookup_elem(inner, &q->policy) : 0;
+	__u32 counting = 0, nobody = 0;
 	struct clause *clause;
-	__u32 counting = 0, rule;
 	unsigned long i;
 	int denied = 0;
-	__u8 verdict, mode, action;
+	__u8 verdict;
 
+	if (inner && !policy)	/* policy 0 is nbspd's own: nobody, for whatever could not be decided */
+		policy = bpf_map_lookup_elem(inner, &nobody);
+	if (!policy) {
+		count_unreported();
+		return -EPERM;
+	}
 	if (q->stamp)
 		counting = counting_stamps(q->stamp);
 	/* one place that reports: everything here is inlined into every hook, and compiled as often */
 #pragma clang loop unroll(disable)
 	for (i = 0; i < NBSP_CLAUSES; i++) {
-		rule = 0;		/* no policy to read: nbspd's own rule, deny */
-		mode = MODE_ENFORCE;
-		action = ACTION_DENY;
-		if (policy) {
-			if (i >= policy->count)
-				break;
-			clause = &policy->clauses[i];
-			if (!(clause->access & q->wanted) || clause_accepts(q, clause, counting))
-				continue;
-			rule = clause->rule;
-			mode = clause->mode;
-			action = clause->action;
-		} else if (i) {
+		if (i >= policy->count)
 			break;
-		}
+		clause = &policy->clauses[i];
+		if (!(clause->access & q->wanted) || clause_accepts(q, clause, counting))
+			continue;
 		verdict = VERDICT_AUDITED;
-		if (mode == MODE_ENFORCE) {
+		if (clause->mode == MODE_ENFORCE) {
 			denied = 1;
 			verdict = VERDICT_DENIED;
-			if (power == MUST_KILL || (power == CAN_SIGNAL && action == ACTION_KILL)) {
+			if (power == MUST_KILL || (power == CAN_SIGNAL && clause->action == ACTION_KILL)) {
 				bpf_send_signal(9);
 				verdict = VERDICT_KILLED;
 			}
 		}
-		report(q, rule, verdict);
+		report(q, clause->rule, verdict);
 	}
 	return denied ? -EPERM : 0;
 }

@@ -185,7 +185,7 @@ class Stamp(ctypes.Structure):
 class Generation(ctypes.Structure):
     """One of the two generation slots."""
 
-    _fields_ = [("number", c_uint64), ("filter_mask", c_uint32), ("pad", c_uint32)]
+    _fields_ = [("number", c_uint64), ("filter_mask", c_uint32), ("serial", c_uint32)]
 
 
 class UnitPath(ctypes.Structure):
@@ -203,7 +203,7 @@ class SocketStamp(ctypes.Structure):
 class Newborn(ctypes.Structure):
     """What protects an inode that took over a slot."""
 
-    _fields_ = [("generation", c_uint64), ("policy", c_uint32), ("pad", c_uint32)]
+    _fields_ = [("serial", c_uint32), ("policy", c_uint32)]
 
 
 class NewbornFilter(ctypes.Structure):

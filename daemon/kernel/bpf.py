@@ -22,6 +22,7 @@ MAP_CREATE, MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_DELETE_ELEM, MAP_GET_NEXT_KEY,
 PROG_GET_NEXT_ID, MAP_GET_NEXT_ID, PROG_GET_FD_BY_ID, MAP_GET_FD_BY_ID, OBJ_GET_INFO_BY_FD, PROG_QUERY, \
     RAW_TRACEPOINT_OPEN = range(11, 18)
 MAP_FREEZE, MAP_LOOKUP_BATCH, MAP_UPDATE_BATCH, MAP_DELETE_BATCH = 22, 24, 26, 27
+BTF_LOAD = 18
 LINK_CREATE, LINK_UPDATE, LINK_GET_FD_BY_ID, LINK_GET_NEXT_ID, LINK_DETACH = 28, 29, 30, 31, 34
 
 BPF_MAP_TYPE_HASH = 1
@@ -146,6 +147,28 @@ def map_create(map_type: int, key_size: int, value_size: int, max_entries: int, 
     """Create a map and return its descriptor; `inner_fd` is the template of a map of maps."""
     return _descriptor(MAP_CREATE, struct.pack("=7I16s", map_type, key_size, value_size, max_entries, flags, inner_fd,
                                                0, _name(name)))
+
+
+def btf_load(data: bytes) -> int:
+    """Give the kernel a BTF blob and return its descriptor."""
+    buffer = ctypes.create_string_buffer(data, len(data))
+    return _descriptor(BTF_LOAD, struct.pack("=QQIIIIII", ctypes.addressof(buffer), 0, len(data), 0, 0, 0, 0, 0))
+
+
+def storage_create(map_type: int, value_size: int, name: str = "") -> int:
+    """Create a map of local storage (of sockets, tasks ...), which the kernel makes only with BTF for its types.
+
+    Key `int`, value an array of 32-bit words; `value_size` in bytes. Format: Documentation/bpf/btf.rst.
+    """
+    integer, array = 1 << 24, 3 << 24
+    types = struct.pack("=IIII", 1, integer, 4, 1 << 24 | 32) + struct.pack("=IIIIII", 0, array, 0, 1, 1, value_size // 4)
+    strings = b"\0int\0"
+    btf = btf_load(struct.pack("=HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(types), len(types), len(strings)) + types + strings)
+    try:
+        return _descriptor(MAP_CREATE, struct.pack("=7I16sIIIII", map_type, 4, value_size, 0, BPF_F_NO_PREALLOC, 0, 0,
+                                                   _name(name), 0, btf, 1, 2, 0))
+    finally:
+        os.close(btf)
 
 
 def map_update(fd: int, key: bytes, value: bytes, flags: int = BPF_ANY) -> None:

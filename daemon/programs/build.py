@@ -13,27 +13,30 @@ import os
 import re
 import stat
 import sys
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..kernel import bpf
-from . import catalogue
+from ..kernel import bpf, features, layout
+from ..kernel.btf import Btf
+from . import catalogue, source
 
 LINES_KEPT = 12
 
 
+TIERS = {"auto": ("lsm", "fmod_ret", "socket"), "lsm": ("lsm",), "fmod_ret": ("fmod_ret",), "socket": ("socket",)}
+
+
 @dataclass(frozen=True)
 class Order:
-    """What to build: paths as text, the joined program text, the hooks' names."""
+    """What to build: the tier that was asked for (or auto), and folders as text."""
 
     tier: str
-    text: str
-    include: str
+    sources: str
     maps: str
     links: str
     cgroup: str
-    names: tuple[str, ...]
 
 
 class Captured:
@@ -54,16 +57,48 @@ class Captured:
 
 def main() -> int:
     """Read the order, build, print the report as JSON."""
-    raw = json.load(sys.stdin)
-    order = Order(**{**raw, "names": tuple(raw["names"])})
-    json.dump(build(order), sys.stdout)
+    report = build(Order(**json.load(sys.stdin)))
+    json.dump(report, sys.stdout)
     return 0
 
 
 def build(order: Order) -> dict[str, Any]:
-    """Compile and attach; the report holds `error` (or "") and a row for each hook."""
-    os.environ["BCC_KERNEL_SOURCE"] = order.include
-    from bcc import BPF, lib
+    """Load the best tier that this kernel takes; the report holds tier, error (or "") and a row for each hook."""
+    tried = []
+    btf = Btf.vmlinux()
+    sources = source.read_sources(Path(order.sources))
+    for tier in TIERS[order.tier]:
+        refused = why_not(tier)
+        if refused:
+            tried.append(f"{tier}: {refused}")
+            continue
+        with tempfile.TemporaryDirectory(prefix="nbspd-") as include:
+            layout.write_include(Path(include), btf, [(hook.name, hook.btf_function(tier)) for hook in catalogue.HOOKS
+                                                      if hook.security_function])
+            report = build_tier(order, tier, source.join(sources, tier, Path(order.maps)), include)
+        if not report["error"]:
+            return {**report, "tried": tried}
+        tried.append(f"{tier}: {report['error']}")
+        for pin in Path(order.links).iterdir():
+            pin.unlink()
+    return {"tier": "", "error": "; ".join(tried), "programs": [], "tried": tried}
+
+
+def why_not(tier: str) -> str:
+    """Return why a tier is out of the question on this kernel, "" when it is worth trying."""
+    if tier == "socket":
+        return ""
+    lsms = features.active_lsms()
+    if tier == "lsm" and lsms is not None and "bpf" not in lsms:
+        return "bpf is not among the active LSMs; boot with lsm=...,bpf"
+    found = features.probe("lsm_program" if tier == "lsm" else "fmod_ret_program")
+    return "" if found.state != "no" else found.reason
+
+
+def build_tier(order: Order, tier: str, text: str, include: str) -> dict[str, Any]:
+    """Compile and attach the programs of a tier."""
+    os.environ["BCC_KERNEL_SOURCE"] = include
+    from bcc import BPF
 
     class Quiet(BPF):  # type: ignore[misc]
         """bcc attaches lsm__ and raw_tracepoint__ functions in its constructor; we choose order and survive refusals."""
@@ -74,20 +109,16 @@ def build(order: Order) -> dict[str, Any]:
     captured = Captured()
     try:
         with captured:
-            module = Quiet(text=order.text, cflags=["-Wno-unused-value", f"-I{order.include}/include"])
+            module = Quiet(text=text, cflags=["-g0", "-Wno-unused-value", f"-I{include}/include"])
     except Exception as error:      # bcc raises bare Exception
-        return {"error": f"{error}: {first_errors(captured.text)}", "programs": []}
-    sockets = Path(order.maps, "sockets")
-    if not sockets.exists():
-        bpf.obj_pin(lib.bpf_table_fd(module.module, b"sockets"), sockets)
+        return {"tier": tier, "error": f"{error}: {first_errors(captured.text)}", "programs": []}
     rows = []
-    hooks = {hook.name: hook for hook in catalogue.hooks_of(order.tier)}
-    for name in order.names:
-        row = attach(module, hooks[name], order)
+    for hook in catalogue.hooks_of(tier):
+        row = attach(module, hook, order, tier)
         rows.append(asdict(row))
-        if not row.is_attached and hooks[name].is_required:
-            return {"error": f"the kernel refused {name}: {row.reason}", "programs": rows}
-    return {"error": "", "programs": rows}
+        if not row.is_attached and hook.is_required:
+            return {"tier": tier, "error": f"the kernel refused {hook.name}: {row.reason}", "programs": rows}
+    return {"tier": tier, "error": "", "programs": rows}
 
 
 @dataclass(frozen=True)
@@ -99,17 +130,17 @@ class Row:
     reason: str
 
 
-def attach(module: Any, hook: catalogue.Hook, order: Order) -> Row:
+def attach(module: Any, hook: catalogue.Hook, order: Order, tier: str) -> Row:
     """Load one program, attach it and pin it; a refusal is a row, never an exception."""
-    program_type = {"lsm": catalogue.PROG_LSM if order.tier == "lsm" else catalogue.PROG_TRACING,
-                    "resolver": catalogue.PROG_LSM if order.tier == "lsm" else catalogue.PROG_TRACING,
+    program_type = {"lsm": catalogue.PROG_LSM if tier == "lsm" else catalogue.PROG_TRACING,
+                    "resolver": catalogue.PROG_LSM if tier == "lsm" else catalogue.PROG_TRACING,
                     "tracepoint": catalogue.PROG_RAW_TRACEPOINT, "interface": catalogue.PROG_SCHED_CLS,
                     "cgroup": catalogue.PROG_CGROUP_SKB if hook.attach_type == catalogue.CGROUP_INET_EGRESS
                     else catalogue.PROG_CGROUP_SOCK_ADDR}[hook.kind]
     captured = Captured()
     try:
         with captured:
-            function = module.load_func(hook.program(order.tier), program_type,
+            function = module.load_func(hook.program(tier), program_type,
                                         attach_type=hook.attach_type if hook.kind == "cgroup" else -1)
     except Exception as error:      # bcc raises bare Exception
         return Row(hook.name, False, refusal(str(error), captured.text))

@@ -16,6 +16,8 @@ BITS_PER_ENTRY = 128        # of the object filter: one false hit in about a hun
 MIN_WORDS = 64
 ENDPOINT_PREFIX = 32        # bits before the address: protocol, padding, port
 WORD = struct.Struct("<Q")
+NOBODY = abi.Policy(count=1)
+NOBODY.clauses[0].access = 0xFF     # rule number 0, enforced, accepts no stamp
 
 
 @dataclass
@@ -30,13 +32,16 @@ class Image:
 
 
 class Policies:
-    """Gives each distinct set of demands a number; 0 is no policy."""
+    """Gives each distinct set of demands a number.
+
+    0 in another table means no policy; as a policy it is what the judge falls back to for what it cannot decide.
+    """
 
     def __init__(self, bound: Bound, bits: Mapping[int, int]) -> None:
         self._bound = bound
         self._bits = bits           # checkpoint index -> stamp bit
         self._numbers: dict[Clauses, int] = {(): 0}
-        self.values: list[bytes] = [bytes(abi.Policy())]
+        self.values: list[bytes] = [bytes(NOBODY)]
 
     def number(self, clauses: Clauses) -> int:
         """Return the number of a policy, making it at first use."""

@@ -27,11 +27,9 @@ def read_sources(folder: Path) -> dict[str, str]:
                         "reinstall the package nbspd") from error
 
 
-def join(sources: dict[str, str], tier: str, maps: Path, is_sockets_pinned: bool) -> str:
+def join(sources: dict[str, str], tier: str, maps: Path) -> str:
     """Return the whole program text for a tier, with maps found by their pins below `maps`."""
     defines = [f"#define NBSP_TIER_{tier.upper()} 1", f'#define NBSP_MAPS "{maps}"']
-    if is_sockets_pinned:
-        defines.append("#define NBSP_SOCKETS_PINNED 1")
     parts = ["\n".join(defines) + "\n" + PROLOGUE]
     for name, text in sources.items():
         parts.append(f'#line 1 "{name}"\n{text}\n')

@@ -70,11 +70,11 @@ TABLES: dict[str, Table] = {
     "counters": _array(_size(abi.Counter), abi.RULES, MMAPABLE),
     "resolvers": _array(4, 1),
     "resolutions": _array(_size(abi.Resolved), 1, MMAPABLE),
+    "sockets": Table(bpf.BPF_MAP_TYPE_SK_STORAGE, 4, _size(abi.SocketStamp), 0),
     "scratches": Table(bpf.BPF_MAP_TYPE_PERCPU_ARRAY, 4, _size(abi.Scratch), 1),
     "violations": Table(bpf.BPF_MAP_TYPE_RINGBUF, 0, 0, RING_BYTES),
     "notices": Table(bpf.BPF_MAP_TYPE_RINGBUF, 0, 0, NOTICE_BYTES),
 }
-BUILT_BY_BCC = ("sockets",)     # socket storage needs BTF
 
 
 def create_inner(name: str, entries: int) -> int:
@@ -96,6 +96,8 @@ def create(folder: Path) -> None:
             inner = create_inner(name, 1)
             fd = bpf.map_create(bpf.BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, 4, 2, 0, f"nbsp_{name}"[:15], inner)
             os.close(inner)
+        elif table.type == bpf.BPF_MAP_TYPE_SK_STORAGE:
+            fd = bpf.storage_create(table.type, table.value_size, f"nbsp_{name}"[:15])
         else:
             fd = bpf.map_create(table.type, table.key_size, table.value_size, table.entries, table.flags,
                                 f"nbsp_{name}"[:15])

@@ -46,7 +46,8 @@ def stage(tables: Tables, image: Image, number: int) -> int:
         raise LoadError("the kernel's object filter does not hold what was written", "restart nbspd, and report this kernel")
     _put_words(tables, "superblocks", slot * abi.SB_WORDS, image.superblocks)
     _put_words(tables, "ports", slot * 2 * abi.PORT_WORDS, image.ports)
-    generation = abi.Generation(number=number, filter_mask=image.filter_words - 1)
+    before = abi.Generation.from_buffer_copy(tables.get("generations", 1 - slot))
+    generation = abi.Generation(number=number, filter_mask=image.filter_words - 1, serial=before.serial + 1 & 0xFFFFFFFF)
     tables.put("generations", slot, bytes(generation))
     return slot
 
@@ -71,16 +72,11 @@ def flip(tables: Tables, slot: int) -> None:
 
 def settle(tables: Tables, slot: int) -> None:
     """Wait for every running program: writing to an outer map ends with an RCU grace period (map_in_map.c)."""
-    inner = create_inner("sun_names", 1)
+    current = bpf.map_fd_by_id(int.from_bytes(tables.get("sun_names", slot), "little"))
     try:
-        identity = tables.get("sun_names", slot)
-        current = bpf.map_fd_by_id(int.from_bytes(identity, "little"))
-        try:
-            tables.put("sun_names", slot, current.to_bytes(4, "little"))
-        finally:
-            os.close(current)
+        tables.put("sun_names", slot, current.to_bytes(4, "little"))
     finally:
-        os.close(inner)
+        os.close(current)
 
 
 def disarm(tables: Tables) -> None:

@@ -1,0 +1,216 @@
+"""The kernel's side as the service sees it: start, bind, apply, refresh, count, detach."""
+
+from __future__ import annotations
+
+import os
+from typing import Mapping
+
+from .. import abi
+from ..errors import HostError, LoadError
+from ..kernel import bpf, mounts
+from ..kernel.ringbuf import RingBuffer
+from ..paths import Settings
+from ..rules.plan import Plan
+from . import bits as stamp_bits
+from . import interfaces, loader, stamping, write
+from .bind import bind
+from .bound import Bound, Names
+from .image import render
+from .inspect import Inspector, KernelInspector
+from .loader import LoadReport, ProgramState
+from .tables import NOTICE_BYTES, RING_BYTES, Tables
+
+__all__ = ["Bound", "Enforcer", "LoadReport", "Names", "ProgramState"]
+
+
+class Enforcer:
+    """Owns the loaded programs and their tables. One process at a time may have one."""
+
+    def __init__(self, settings: Settings, loaded: loader.Loaded, cgroup_root: str) -> None:
+        self.settings = settings
+        self.loaded = loaded
+        self.report = loaded.report
+        self._cgroup_root = cgroup_root
+        self.tables = Tables(loaded.maps)
+        self.ring = RingBuffer(self.tables.fd("violations"), RING_BYTES)
+        self.notices = RingBuffer(self.tables.fd("notices"), NOTICE_BYTES)
+        self.epoch = f"{loader.boot_id()}:{bpf.map_info(self.tables.fd('counters')).id}"
+        self._bits = stamp_bits.load(self._bits_file, self.epoch)
+        self._bound: Bound | None = None
+        self._generation = 0
+        self.refused_interfaces: dict[int, str] = {}
+
+    @classmethod
+    def start(cls, settings: Settings) -> "Enforcer":
+        """Load the programs, or adopt those that are pinned. Raises HostError, LoadError."""
+        root = mounts.cgroup2_root()
+        loaded = loader.load(settings, settings.cgroup or root)
+        enforcer = cls(settings, loaded, str(root))
+        enforcer._attach_interfaces(list(interfaces.interfaces()))
+        return enforcer
+
+    @property
+    def _bits_file(self) -> os.PathLike[str]:
+        return self.settings.state / "stamps.json"
+
+    # -- generations
+
+    def bind(self, plan: Plan, numbers: Mapping[str, int]) -> Bound:
+        """Return the plan bound to this host. Raises RulesError with all problems."""
+        return bind(plan, numbers, self._inspector())
+
+    def _inspector(self) -> Inspector:
+        if self.report.tier == "socket":
+            return Inspector()
+        return KernelInspector(self.tables, self.loaded.links / "inode_getattr")
+
+    def adopt(self, bound: Bound, generation: int) -> None:
+        """Take over what is active already: the kernel's tables stay, this is for the words."""
+        self._bound, self._generation = bound, generation
+        self._name_stamps(bound)
+        loader.retire_others(self.settings, self.loaded)
+
+    def apply(self, bound: Bound, generation: int) -> None:
+        """Write a generation, stamp who runs already, flip. On any error the generation before stays active.
+
+        Raises LoadError.
+        """
+        try:
+            self._apply(bound, generation)
+        except OSError as error:
+            raise LoadError(f"the kernel refused generation {generation}: {error.strerror or error}",
+                            "the generation before stays active; run: nbsp status") from error
+        except ValueError as error:
+            raise LoadError(str(error), "the generation before stays active") from error
+        loader.retire_others(self.settings, self.loaded)
+
+    def _apply(self, bound: Bound, generation: int) -> None:
+        identities = stamp_bits.identities(bound.checkpoints)
+        names = [one.checkpoint.name for one in bound.checkpoints]
+        assigned, wiped = stamp_bits.assign(self._bits, [identities[name] for name in names])
+        by_index = {index: assigned.by_identity[identities[name]] for index, name in enumerate(names)}
+        image = render(bound, by_index)
+        if wiped:
+            write.wipe_bits(self.tables, wiped)
+        write.write_checkpoints(self.tables, bound, by_index, self._declare_units(bound))
+        slot = write.stage(self.tables, image, generation)
+        candidates = [stamping.Candidate(by_index[index], one,
+                                         frozenset(by_index[names.index(name)] for name in one.checkpoint.after))
+                      for index, one in enumerate(bound.checkpoints)]
+        devices = {one.exe: os.stat(one.checkpoint.exe).st_dev for one in bound.checkpoints}
+        stamping.stamp_running(self.tables, candidates, devices)
+        stamp_bits.save(self._bits_file, self.epoch, stamp_bits.Bits(
+            {**self._bits.by_identity, **assigned.by_identity}, assigned.following))
+        write.flip(self.tables, slot)
+        stamping.stamp_running(self.tables, candidates, devices)
+        # from here on only this generation's bits are taken; the one before is overwritten by the next
+        self._bits = assigned
+        self._bound, self._generation = bound, generation
+        self._name_stamps(bound)
+
+    def _name_stamps(self, bound: Bound) -> None:
+        identities = stamp_bits.identities(bound.checkpoints)
+        for name, identity in identities.items():
+            if identity in self._bits.by_identity:
+                bound.names.stamps[self._bits.by_identity[identity]] = name
+
+    def _declare_units(self, bound: Bound) -> dict[str, int]:
+        """Tell the kernel the cgroups of units, those that exist and those to come; return the unit numbers."""
+        known = {abi.UnitPath.from_buffer_copy(key).path.decode(): int.from_bytes(value, "little")
+                 for key, value in bpf.lookup_batch(self.tables.fd("units"))}
+        for one in bound.checkpoints:
+            if one.cgroup is None:
+                continue
+            number = known.setdefault(one.cgroup, 1 + max(known.values(), default=0))
+            bpf.map_update(self.tables.fd("units"), bytes(abi.UnitPath(path=one.cgroup.encode())),
+                           number.to_bytes(4, "little"))
+            for folder, _, _ in os.walk(self._cgroup_root + one.cgroup):
+                bpf.map_update(self.tables.fd("unit_cgroups"), os.stat(folder).st_ino.to_bytes(8, "little"),
+                               number.to_bytes(4, "little"))
+        return known
+
+    def refresh(self) -> tuple[str, ...]:
+        """Bind the active generation anew after names changed on the host; return what changed, in words."""
+        before = self._bound
+        if before is None:
+            return ()
+        after = self.bind(before.plan, before.numbers)
+        words = _differences(before, after)
+        if words:
+            self.apply(after, self._generation)
+        return words
+
+    def active_generation(self) -> int:
+        """Return the number of the generation that the kernel enforces, 0 for none."""
+        return write.active_number(self.tables)
+
+    # -- what happens
+
+    def counters(self) -> dict[int, tuple[int, int]]:
+        """Return hits and lost records of each rule number that was hit since the tables were made."""
+        words = memoryview(self.tables.mapped("counters")).cast("Q")
+        try:
+            hits = words[0:2 * abi.RULES:2].tolist()
+            return {number: (count, words[2 * number + 1]) for number, count in enumerate(hits) if count}
+        finally:
+            words.release()
+
+    def stamps_of(self, tgid: int) -> tuple[str, ...]:
+        """Return the names of the checkpoints whose stamps a process carries."""
+        value = bpf.map_lookup(self.tables.fd("stamps"), tgid.to_bytes(4, "little"))
+        if value is None or self._bound is None:
+            return ()
+        names = self._bound.names.stamps
+        return tuple(names[bit - 1] for bit in abi.Stamp.from_buffer_copy(value).list if bit - 1 in names)
+
+    # -- interfaces
+
+    def interfaces(self) -> dict[int, str]:
+        """Return the network devices by index."""
+        return interfaces.interfaces()
+
+    def interface_appeared(self, index: int, name: str) -> None:
+        """Filter a new device too."""
+        self._attach_interfaces([index])
+
+    def _attach_interfaces(self, indices: list[int]) -> None:
+        try:
+            fd = bpf.obj_get(self.loaded.links / "interface_egress")
+        except OSError as error:
+            self.refused_interfaces.update({index: str(error) for index in indices})
+            return
+        try:
+            self.refused_interfaces.update(interfaces.attach(indices, fd))
+        finally:
+            os.close(fd)
+
+    # -- the end
+
+    def detach(self) -> None:
+        """End enforcement: every link, filter and pin of ours goes. Raises HostError."""
+        write.disarm(self.tables)
+        try:
+            interfaces.detach(list(interfaces.interfaces()))
+            loader.forget(self.settings)
+        except OSError as error:
+            raise HostError(f"enforcement has ended, but something stayed behind: {error}",
+                            f"look at {self.settings.pins}") from error
+        self._bound, self._generation = None, 0
+
+    def close(self) -> None:
+        """Let go of everything; enforcement goes on."""
+        self.ring.close()
+        self.notices.close()
+        self.tables.close()
+
+
+def _differences(before: Bound, after: Bound) -> tuple[str, ...]:
+    words = []
+    for what, old, new in (("files", before.inodes, after.inodes), ("names", before.slots, after.slots),
+                           ("endpoints", before.endpoints, after.endpoints)):
+        added, gone = len(new.keys() - old.keys()), len(old.keys() - new.keys())
+        if added or gone or old != new:
+            words.append(f"{what}: {added} new, {gone} gone")
+    if before.checkpoints != after.checkpoints:
+        words.append("checkpoints: their programs, users or units changed")
+    return tuple(words)

@@ -1,0 +1,191 @@
+"""Have the programs in the kernel: those that are pinned already, or new ones from a child that brings LLVM along.
+
+    <pins>/maps-<digest>/     the tables; programs whose tables look alike share them
+    <pins>/links-<digest>-N/  attached programs, one pin each; a new set is attached before the old one is removed
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..errors import HostError, LoadError
+from ..kernel import features, mounts
+from ..paths import Settings, bpf_sources
+from . import source, tables
+
+BUILD_TIMEOUT_S = 600.0
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+STDERR_KEPT = 2000
+BOOTSTRAP = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("nbspd", sys.argv[1] + "/__init__.py",
+                                              submodule_search_locations=[sys.argv[1]])
+package = importlib.util.module_from_spec(spec)
+sys.modules["nbspd"] = package
+spec.loader.exec_module(package)
+from nbspd.programs.build import main
+sys.exit(main())
+"""
+
+
+@dataclass(frozen=True)
+class ProgramState:
+    """What became of one program."""
+
+    name: str
+    hook: str
+    attached: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What is in the kernel and how it came there."""
+
+    tier: str
+    adopted: bool
+    seconds: float
+    digest: str
+    programs: tuple[ProgramState, ...]
+    tried: tuple[str, ...] = ()     # better tiers, each with the reason why not
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The report, and the folders of the pins."""
+
+    report: LoadReport
+    maps: Path
+    links: Path
+
+
+def load(settings: Settings, cgroup: Path) -> Loaded:
+    """Adopt the pinned programs when they are exactly what would be loaded, else load new ones beside them.
+
+    Raises HostError, LoadError.
+    """
+    begin = time.monotonic()
+    if not mounts.bpffs_ready(settings.pins, mount=True):
+        raise HostError(f"{settings.pins} is not on a BPF file system", "run: mount -t bpf bpf /sys/fs/bpf")
+    sources = source.read_sources(bpf_sources())
+    digest = source.programs_digest(sources, settings.tier, cgroup)
+    maps = settings.pins / f"maps-{source.maps_digest(sources)}"
+    manifest = _read_manifest(settings)
+    if manifest.get("digest") == digest and manifest.get("boot") == boot_id():
+        links = settings.pins / str(manifest["links"])
+        programs = tuple(ProgramState(**row) for row in manifest["programs"])
+        if maps.is_dir() and all((links / program.name).exists() for program in programs if program.attached):
+            report = LoadReport(manifest["tier"], True, time.monotonic() - begin, digest, programs,
+                                tuple(manifest["tried"]))
+            return Loaded(report, maps, links)
+    try:
+        settings.pins.mkdir(parents=True, exist_ok=True)
+        os.chmod(settings.pins, 0o700)
+        tables.create(maps)
+        links = _fresh(settings.pins, digest)
+    except OSError as error:
+        raise LoadError(f"cannot pin below {settings.pins}: {error.strerror}",
+                        f"see what is there: ls -l {settings.pins}") from error
+    built = _build(settings.tier, maps, links, cgroup)
+    if built["error"]:
+        remove(links)
+        raise LoadError(f"no tier can be loaded on this kernel: {built['error']}", "run: nbsp doctor")
+    programs = tuple(ProgramState(row["name"], row["name"], row["is_attached"], row["reason"])
+                     for row in built["programs"])
+    report = LoadReport(built["tier"], False, time.monotonic() - begin, digest, programs, tuple(built["tried"]))
+    _write_manifest(settings, report, links)
+    return Loaded(report, maps, links)
+
+
+def _build(tier: str, maps: Path, links: Path, cgroup: Path) -> dict[str, object] | LoadError:  # type: ignore[return]
+    order = {"tier": tier, "sources": str(bpf_sources()), "maps": str(maps), "links": str(links), "cgroup": str(cgroup)}
+    if features.probe("bcc").state == "no":
+        remove(links)
+        raise HostError("bcc is not installed for this Python", "run: apt install python3-bpfcc")
+    package = Path(__file__).resolve().parent.parent
+    with tempfile.TemporaryFile() as said:
+        try:
+            child = subprocess.run([sys.executable, "-c", BOOTSTRAP, str(package)], input=json.dumps(order).encode(),
+                                   stdout=subprocess.PIPE, stderr=said, timeout=BUILD_TIMEOUT_S)
+        except subprocess.TimeoutExpired as error:
+            remove(links)
+            raise LoadError(f"compiling and loading took more than {BUILD_TIMEOUT_S:.0f} s",
+                            "try again on a less busy machine") from error
+        said.seek(0)
+        words = said.read().decode(errors="replace")
+    try:
+        report: dict[str, object] = json.loads(child.stdout)
+        return report
+    except ValueError as error:
+        remove(links)
+        last = [line for line in words.splitlines() if line.strip()][-3:]
+        raise LoadError(f"the loader ended with status {child.returncode}: {' / '.join(last)[-STDERR_KEPT:]}",
+                        "run: nbsp doctor") from error
+
+
+def _fresh(pins: Path, digest: str) -> Path:
+    number = 1 + max((int(folder.name.rpartition("-")[2]) for folder in pins.glob("links-*")
+                      if folder.name.rpartition("-")[2].isdigit()), default=0)
+    links = pins / f"links-{digest}-{number}"
+    links.mkdir()
+    return links
+
+
+def boot_id() -> str:
+    """Return what changes with each boot."""
+    return BOOT_ID.read_text().strip()
+
+
+def _manifest(settings: Settings) -> Path:
+    return settings.state / "programs.json"
+
+
+def _read_manifest(settings: Settings) -> dict[str, object]:  # type: ignore[type-arg]
+    try:
+        content = json.loads(_manifest(settings).read_text())
+        return content if isinstance(content, dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def _write_manifest(settings: Settings, report: LoadReport, links: Path) -> None:
+    content = {"digest": report.digest, "boot": boot_id(), "links": links.name, "tier": report.tier,
+               "programs": [asdict(program) for program in report.programs], "tried": report.tried}
+    try:
+        settings.state.mkdir(parents=True, exist_ok=True)
+        temporary = _manifest(settings).with_suffix(".new")
+        temporary.write_text(json.dumps(content))
+        os.replace(temporary, _manifest(settings))
+    except OSError:
+        pass        # without it the next daemon loads anew, beside the old programs: slower, no gap
+
+
+def retire_others(settings: Settings, loaded: Loaded) -> None:
+    """Remove the programs and tables of former daemons; what is loaded now has taken over."""
+    for folder in settings.pins.iterdir():
+        if folder.name.startswith(("links-", "maps-")) and folder not in (loaded.maps, loaded.links):
+            remove(folder)
+
+
+def remove(folder: Path) -> None:
+    """Unpin everything in a folder: the kernel drops what nobody else holds."""
+    for pin in folder.iterdir():
+        pin.unlink()
+    folder.rmdir()
+
+
+def forget(settings: Settings) -> None:
+    """Unpin everything of ours."""
+    if settings.pins.is_dir():
+        for folder in sorted(settings.pins.iterdir()):      # links before maps
+            if folder.name.startswith(("links-", "maps-")):
+                remove(folder)
+        settings.pins.rmdir()
+    _manifest(settings).unlink(missing_ok=True)
