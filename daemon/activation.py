@@ -72,6 +72,7 @@ class Activation:
         self.enforcer: Enforcer | None = None
         self.active: Active | None = None
         self.detached: Detached | None = None
+        self.is_stale = False       # adopted tables may know files and addresses that have changed since
         self.before_close: Callable[[Enforcer], None] = lambda enforcer: None
         self.trouble: dict[str, str] = {}       # what is not as it should be, until it is
 
@@ -213,7 +214,12 @@ class Activation:
         if self.enforcer is None:
             raise ControlError("nothing is enforced already", "see: nbsp status")
         number = self.number
-        self.enforcer.detach()
+        try:
+            self.enforcer.detach()
+        except NbspdError as error:
+            if self.enforcer.active_generation():
+                raise
+            self.degraded("detach", failure_words(error))       # it has ended all the same
         self.note(said("detach", reason, by, number))
         self.before_close(self.enforcer)
         self.enforcer.close()
@@ -227,6 +233,9 @@ class Activation:
         if self.enforcer is None or self.active is None:
             return ()
         try:
+            if self.is_stale:
+                self.enforcer.apply(self.enforcer.bind(self.active.plan, self.active.numbers), self.active.number)
+                self.is_stale = False
             changes = self.enforcer.refresh()
         except NbspdError as error:
             self.degraded("refresh", f"the names in the rules could not be looked up again: {failure_words(error)}")
@@ -245,6 +254,7 @@ class Activation:
         bound = enforcer.bind(candidate.plan, numbers)
         if self.is_running(candidate.plan):
             enforcer.adopt(bound, before.last_good)
+            self.is_stale = True
             self.naming.remember(before.last_good, bound.names, numbers)
             self.active = Active(before.last_good, candidate.plan, bound, numbers, origin,
                                  time.time())
@@ -262,7 +272,8 @@ class Activation:
             raise
         old, self.active = self.active, Active(number, candidate.plan, bound, numbers, origin,
                                                time.time())
-        self.detached = None
+        self.detached, self.is_stale = None, False
+        self.trouble.pop("detach", None)
         if is_kept:
             is_new = before.last_good and not before.pending and before.digest != candidate.plan.digest
             confirmed = before.last_good if is_new else before.previous
@@ -288,9 +299,8 @@ class Activation:
     def is_running(self, plan: Plan) -> bool:
         """Return whether the kernel already enforces exactly this plan, kept up by the pins of an earlier daemon."""
         remembered = self.generations.now
-        return (self.active is None and self.enforcer is not None and self.enforcer.report.adopted
-                and remembered.last_good != 0 and self.enforcer.active_generation() == remembered.last_good
-                and remembered.digest == plan.digest)
+        return (self.active is None and self.enforcer is not None and remembered.last_good != 0
+                and self.enforcer.active_generation() == remembered.last_good and remembered.digest == plan.digest)
 
     def kept_rules(self) -> set[str]:
         """Return the ids of the rules whose numbers must not be given away: the active ones."""

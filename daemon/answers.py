@@ -48,7 +48,7 @@ class Answers:
         self.host = Host()
         self.started_s = time.time()
         self.bugs = 0
-        self.covered: tuple[int, Coverage] | None = None
+        self.covered: tuple[object, Coverage] | None = None
 
     def answer(self, peer: Peer, request: Request) -> Reply | None:
         """Return the reply to a request from somebody who may ask it; None: later. Raises NbspdError."""
@@ -86,6 +86,7 @@ class Answers:
             "origin": active.origin if active is not None else "", "since": active.since_s if active else 0.0,
             "started": self.started_s, "tier": enforcer.report.tier if enforcer is not None else "",
             "adopted": bool(enforcer is not None and enforcer.report.adopted),
+            "tried": list(enforcer.report.tried) if enforcer is not None else [],
             "rules_folder": str(self.settings.rules), "rules": rules,
             "missing_paths": list(active.bound.missing) if active is not None else [],
             "totals": {key: sum(each[key] for each in total) for key in account_json(None, None)},
@@ -191,19 +192,25 @@ class Answers:
         active, enforcer = self.activation.active, self.activation.enforcer
         if active is None or enforcer is None:
             return None
-        if self.covered is None or self.covered[0] != active.number:
-            coverage = Coverage(enforcer.report.tier, enforcer.report.programs, active.plan, absent_channels(),
-                                self.partial_hooks())
-            self.covered = (active.number, coverage)
+        partial, absent = self.partial_hooks(), absent_channels()
+        state = (active.number, enforcer.report.digest, partial, absent)
+        if self.covered is None or self.covered[0] != state:
+            report = enforcer.report
+            self.covered = (state, Coverage(report.tier, report.programs, active.plan, absent, partial))
         return self.covered[1]
 
     def partial_hooks(self) -> dict[str, str]:
-        """Return the hooks that do not see every process, because the daemon was told to guard one cgroup only."""
-        cgroup = self.settings.cgroup
-        if cgroup is None or cgroup.resolve() == cgroup2_root().resolve():
-            return {}
-        reason = f"only processes in the cgroup {cgroup} are judged"
-        return {hook.name: reason for hook in HOOKS if hook.kind == "cgroup"}
+        """Return the hooks that do not see everything: told to guard one cgroup only, or refused by an interface."""
+        partial: dict[str, str] = {}
+        cgroup, enforcer = self.settings.cgroup, self.activation.enforcer
+        if cgroup is not None and cgroup.resolve() != cgroup2_root().resolve():
+            reason = f"only processes in the cgroup {cgroup} are judged"
+            partial |= {hook.name: reason for hook in HOOKS if hook.kind == "cgroup"}
+        refused = enforcer.refused_interfaces if enforcer is not None else {}
+        if refused:
+            index, reason = next(iter(refused.items()))
+            partial["interface_egress"] = f"{len(refused)} interfaces refuse the program; interface {index}: {reason}"
+        return partial
 
     def state(self) -> str:
         """Return the daemon's state in a word: enforcing, degraded, idle (no rules) or detached."""

@@ -21,7 +21,6 @@ from .errors import JournalError
 from .events.decode import Hit
 from .events.describe import Describer
 from .events.intake import Intake
-from .generations import boot_id
 from .journal.gaps import note_gap, note_losses
 from .journal.record import Record
 from .journal.sinks import Feed, JsonLines, Sink, journald
@@ -76,6 +75,7 @@ class Recorder:
         self.journal: Journal | None = None
         self.feed: Feed | None = None
         self.enforcer: Enforcer | None = None
+        self.was_enforced = False       # when the enforcer started
         self.intake: Intake[Record] | None = None       # None: not begun, or not yet accounted for the gap before
         self.notes: list[Record] = []
         self.notes_dropped = 0
@@ -102,8 +102,9 @@ class Recorder:
             self.fail(error)
 
     def attach(self, enforcer: Enforcer) -> None:
-        """Listen to an enforcer's ring."""
+        """Listen to an enforcer's ring; to be called before it applies anything."""
         self.enforcer = enforcer
+        self.was_enforced = enforcer.active_generation() != 0
         if not self.trouble:
             self.loop.watch(enforcer.ring, self.on_ring)
 
@@ -212,15 +213,15 @@ class Recorder:
 
     def begin_intake(self, journal: Journal, enforcer: Enforcer) -> Intake[Record]:
         """Account for what happened while nobody was reading, then begin to read. Raises JournalError."""
-        journal.begin_epoch(f"{boot_id()}:{enforcer.epoch}")
+        journal.begin_epoch(enforcer.epoch)
         cause, since_ns, now_ns = self.gap_cause(journal), journal.last_alive_ns(), time.time_ns()
         intake = Intake(enforcer.ring, journal, self.words, lambda text: said("degraded", text))
-        if enforcer.report.adopted:
+        if self.was_enforced:
             intake.resume()
             note_gap(journal, enforcer.counters(), self.naming.rules(), cause, intake.unread())
         elif since_ns:
-            journal.append([Record("gap", now_ns, text="nothing was enforced", cause=cause, from_ns=since_ns,
-                                   to_ns=now_ns)])
+            text = "nothing was enforced, unless by programs of another version, whose count is not known"
+            journal.append([Record("gap", now_ns, text=text, cause=cause, from_ns=since_ns, to_ns=now_ns)])
         self.looked_ns = now_ns
         return intake
 

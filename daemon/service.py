@@ -96,14 +96,17 @@ class Service:
         self.arm_deadline()
         self.recorder.write()
         self.notifier.ready(self.status_line())
+        if self.activation.is_stale:
+            self.ask_refresh()
 
     def begin_enforcing(self, settings: Settings) -> Enforcer:
         """Start the enforcer and listen to what it has to say. Raises NbspdError."""
         enforcer = self.begin(settings)
         self.recorder.attach(enforcer)
         self.loop.watch(enforcer.notices, self.on_notices)
-        if enforcer.report.adopted:
-            self.recorder.note(said("adopt", "the programs of the daemon before are kept; enforcement went on", DAEMON,
+        if enforcer.active_generation():
+            text = "the programs" if enforcer.report.adopted else "new programs over the tables"
+            self.recorder.note(said("adopt", f"{text} of the daemon before; enforcement went on", DAEMON,
                                     enforcer.active_generation()))
         return enforcer
 

@@ -44,11 +44,12 @@ class Channel:
     access: frozenset[str] = EITHER             # matters for resources with one of these
     has_stamps: bool = False                    # matters only where some checkpoint may pass
     in_socket: str = ""                         # tier socket: the state to show instead of enforced
+    is_front_door: bool = False                 # the plain way; open, the rule is not enforced at all
 
 
 CHANNELS: tuple[Channel, ...] = (
     # H1: name aliasing. The judge looks at the inode and its dentry's parents, whatever name led there.
-    Channel("open", "H1", "opening it by its path", FILES, OPEN),
+    Channel("open", "H1", "opening it by its path", FILES, OPEN, is_front_door=True),
     Channel("symlink", "H1", "through a symbolic link", FILES, OPEN),
     Channel("bind-mount", "H1", "through a bind mount, chroot or another mount namespace", FILES, OPEN),
     Channel("proc-root", "H1", "through /proc/PID/root, cwd or fd", FILES, OPEN),
@@ -71,14 +72,16 @@ CHANNELS: tuple[Channel, ...] = (
     Channel("raw-device", "H1", "reading the block device below the file system", PATHS,
             reason="the block device is not protected by itself in this version; declare it under devices"),
     # H2, H3: other ways to submit the same calls end in the same hooks.
-    Channel("exec", "H2", "executing it", PATHS, OPEN, STAMPS[:1], in_socket="observed"),
+    Channel("exec", "H2", "executing it", PATHS, OPEN, STAMPS[:1], in_socket="observed", is_front_door=True),
     Channel("io-uring-file", "H2", "io_uring and aio: open, read, splice", FILES, OPEN),
     Channel("io-uring-socket", "H2", "io_uring: connect, send", NET, CONNECT + SEND, CONNECT + SEND),
     Channel("abi-file", "H3", "int 0x80 and x32 system calls on files", FILES, OPEN),
     Channel("abi-socket", "H3", "int 0x80 and x32 system calls on sockets", NET, CONNECT + SEND, CONNECT + SEND),
     # H4: network paths.
-    Channel("connect", "H4", "connect, also v4-mapped and unspecified addresses", NET, CONNECT, CONNECT),
-    Channel("send", "H4", "datagrams without connect: sendto, sendmsg, sendmmsg", frozenset({"udp"}), SEND, SEND),
+    Channel("connect", "H4", "connect, also v4-mapped and unspecified addresses", NET, CONNECT, CONNECT,
+            is_front_door=True),
+    Channel("send", "H4", "datagrams without connect: sendto, sendmsg, sendmmsg", frozenset({"udp"}), SEND, SEND,
+            is_front_door=True),
     Channel("fast-open", "H4", "TCP Fast Open", frozenset({"tcp"}), CONNECT + PACKET, CONNECT + PACKET),
     Channel("mptcp", "H4", "MPTCP and its subflows", frozenset({"tcp"}), CONNECT + PACKET, CONNECT + PACKET),
     Channel("nat", "H4", "an address that NAT turns into the endpoint", NET, PACKET, PACKET),
@@ -92,8 +95,9 @@ CHANNELS: tuple[Channel, ...] = (
     Channel("passed-socket", "H5", "a connected socket handed over by SCM_RIGHTS, pidfd_getfd or inheritance", NET,
             reason="a socket keeps the stamp of the process that connected it", has_stamps=True),
     Channel("unix-connect", "H4", "connecting a stream or seqpacket socket", UNIX, ("unix_stream_connect",),
-            ("cgroup_connect_unix",)),
-    Channel("unix-send", "H4", "sending to a datagram socket", UNIX, ("unix_may_send",), ("cgroup_sendmsg_unix",)),
+            ("cgroup_connect_unix",), is_front_door=True),
+    Channel("unix-send", "H4", "sending to a datagram socket", UNIX, ("unix_may_send",), ("cgroup_sendmsg_unix",),
+            is_front_door=True),
     Channel("unix-connected-datagram", "H4", "a datagram socket connected before the rules", UNIX, ("unix_may_send",)),
     Channel("older-unix", "H5", "unix connections older than the rules", UNIX,
             reason="connections of unix sockets that exist are not cut in this version"),

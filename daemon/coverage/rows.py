@@ -10,6 +10,7 @@ from ..rules.plan import Plan
 from .channels import CHANNELS, HOST_CHANNELS, NO_FILE_HOOKS, Channel
 
 ENFORCED, OBSERVED, ABSENT, UNCLOSED = "enforced", "observed", "absent", "open"
+AUDIT = "mode: audit"
 HOST = "*"      # in place of rule and resource: the same for all of them
 
 
@@ -85,13 +86,28 @@ class Coverage:
         return sum(len(self.judged(each)) for each in self.rules if rule in (None, each.id)) + len(self.host())
 
     def state(self, rule: Rule) -> tuple[str, int]:
-        """Return a rule's state in words and its number of open channels; it is `enforced` only with none of them."""
-        count = sum(state == UNCLOSED for _, state, _ in (*self.judged(rule), *self.host()))
+        """Return a rule's state in words and its number of open channels; it is `enforced` only with none of them.
+
+        A rule with an open front door is not enforced; with one that some pass by and some do not, partly.
+        """
+        judged = self.judged(rule)
+        count = sum(state == UNCLOSED for _, state, _ in (*judged, *self.host()))
+        doors = [self.closes(state, reason) for channel, state, reason in judged if channel.is_front_door]
         word = "audit" if rule.mode == "audit" else ENFORCED
+        if not any(doors):
+            word = f"not {word}"
+        elif min(doors) < 2:
+            word = f"partly {word}"
         if not count:
             return word, 0
         channels = "channel" if count == 1 else "channels"
         return f"{word}, {count} {channels} open (nbsp coverage --rule {rule.id})", count
+
+    def closes(self, state: str, reason: str) -> int:
+        """Return 2 for a closed channel, 1 for one that is closed to some or too late, 0 for an open one."""
+        if state == UNCLOSED:
+            return int(reason in self.partial.values())
+        return 1 if state == OBSERVED and reason != AUDIT else 2
 
     def judged(self, rule: Rule) -> tuple[tuple[Channel, str, str], ...]:
         """Return every channel that matters for a rule, with its state and the reason."""
@@ -131,7 +147,7 @@ class Coverage:
             if trouble:
                 return UNCLOSED, trouble
         if is_audit:
-            return OBSERVED, "mode: audit"
+            return OBSERVED, AUDIT
         if self.tier == "socket" and channel.in_socket:
             return channel.in_socket, "tier socket: seen and killed at its first instruction, not refused"
         return ENFORCED, ""

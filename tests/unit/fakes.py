@@ -34,6 +34,7 @@ class FakeReport:
     seconds: float = 0.1
     digest: str = "d"
     programs: tuple[FakeProgram, ...] = ()
+    tried: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class FakeKernel:
     ring: list[bytes] = field(default_factory=list)
     consumer: int = 0
     is_pinned: bool = False
-    epoch: int = 1
+    number: int = 1
 
     def hit(self, raw: bytes, rule: int, is_lost: bool = False) -> None:
         """Count a violation and put it into the ring."""
@@ -126,9 +127,10 @@ class FakeEnforcer:
         self.report = replace(report, adopted=kernel.is_pinned)
         self.ring = FakeRing(kernel)
         self.notices = FakeRing(FakeKernel())
-        self.epoch = kernel.epoch
+        self.epoch = f"boot:{kernel.number}"
         self.applied: list[int] = []
         self.adopted_generation = 0
+        self.refused_interfaces: dict[int, str] = {}
         self.appeared: list[tuple[int, str]] = []
         self.refreshed: tuple[str, ...] = ()
         self.failure: NbspdError | None = None
@@ -150,7 +152,7 @@ class FakeEnforcer:
     def apply(self, bound: FakeBound, generation: int) -> None:
         if self.failure is not None:
             raise self.failure
-        assert generation > self.kernel.generation
+        assert generation >= self.kernel.generation
         self.kernel.generation, self.kernel.plan = generation, bound.plan
         self.applied.append(generation)
 
@@ -197,7 +199,7 @@ class Begin:
             raise self.failure
         if not self.kernel.is_pinned:       # new maps
             self.kernel.counters, self.kernel.ring, self.kernel.consumer = {}, [], 0
-            self.kernel.epoch += 1
+            self.kernel.number += 1
         self.made.append(FakeEnforcer(self.kernel, self.report))
         return self.made[-1]
 

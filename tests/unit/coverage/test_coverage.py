@@ -171,3 +171,21 @@ def test_what_a_host_does_not_have(tmp_path: Path) -> None:
     (tmp_path / "sys/net/mptcp/enabled").write_text("1\n")
     (tmp_path / "sys/net/ipv4/tcp_fastopen").write_text("nonsense")
     assert absent_channels(tmp_path) == {}
+
+
+def words(tier: str, rule: str, broken: frozenset[str] = frozenset(), partial: dict[str, str] | None = None) -> str:
+    coverage = Coverage(tier, programs(tier, broken), plan(), {}, partial)
+    found = next(each for each in plan().rules if each.id == rule)
+    return coverage.state(found)[0].partition(",")[0]
+
+
+def test_a_rule_with_an_open_front_door_is_not_enforced() -> None:
+    assert words("lsm", "db") == words("socket", "db") == words("lsm", "secret") == "enforced"
+    assert words("lsm", "watch") == "audit"
+    assert words("lsm", "db", frozenset({"cgroup_connect6"})) == "not enforced"
+    assert words("socket", "secret") == "partly enforced"       # only executing it is seen
+    assert words("socket", "all") == "partly enforced"
+    assert words("lsm", "all", frozenset({"unix_may_send"})) == "partly enforced"
+    assert words("lsm", "watch", frozenset({"cgroup_connect4"})) == "not audit"
+    assert words("lsm", "db", partial={"cgroup_connect4": "only one cgroup"}) == "partly enforced"
+    assert words("lsm", "db", frozenset({hook.name for hook in HOOKS})) == "not enforced"
