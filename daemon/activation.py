@@ -48,6 +48,7 @@ class Active:
     numbers: Mapping[str, int]  # rule id -> number in the kernel's counters
     origin: str             # rules: the rule folder; last-good or previous: what the state folder remembered
     since_s: float
+    is_adopted: bool = False    # an earlier daemon made it active
 
 
 @dataclass(frozen=True)
@@ -256,8 +257,7 @@ class Activation:
             enforcer.adopt(bound, before.last_good)
             self.is_stale = True
             self.naming.remember(before.last_good, bound.names, numbers)
-            self.active = Active(before.last_good, candidate.plan, bound, numbers, origin,
-                                 time.time())
+            self.active = Active(before.last_good, candidate.plan, bound, numbers, origin, time.time(), True)
             self.save(replace(before, pending=pending, held_off=held_off))
             return Change(before.last_good, before.last_good, {}, {}, {})
         number = max(enforcer.active_generation(), before.last_good, before.previous) + 1

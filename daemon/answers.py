@@ -85,7 +85,7 @@ class Answers:
             "generation": activation.number, "previous": activation.generations.now.previous,
             "origin": active.origin if active is not None else "", "since": active.since_s if active else 0.0,
             "started": self.started_s, "tier": enforcer.report.tier if enforcer is not None else "",
-            "adopted": bool(enforcer is not None and enforcer.report.adopted),
+            "adopted": active is not None and active.is_adopted,
             "tried": list(enforcer.report.tried) if enforcer is not None else [],
             "rules_folder": str(self.settings.rules), "rules": rules,
             "missing_paths": list(active.bound.missing) if active is not None else [],

@@ -75,7 +75,7 @@ class Recorder:
         self.journal: Journal | None = None
         self.feed: Feed | None = None
         self.enforcer: Enforcer | None = None
-        self.was_enforced = False       # when the enforcer started
+        self.was_enforced = self.has_others = False     # when the enforcer started
         self.intake: Intake[Record] | None = None       # None: not begun, or not yet accounted for the gap before
         self.notes: list[Record] = []
         self.notes_dropped = 0
@@ -105,6 +105,7 @@ class Recorder:
         """Listen to an enforcer's ring; to be called before it applies anything."""
         self.enforcer = enforcer
         self.was_enforced = enforcer.active_generation() != 0
+        self.has_others = len(list(self.settings.pins.glob("links-*"))) > 1
         if not self.trouble:
             self.loop.watch(enforcer.ring, self.on_ring)
 
@@ -220,7 +221,8 @@ class Recorder:
             intake.resume()
             note_gap(journal, enforcer.counters(), self.naming.rules(), cause, intake.unread())
         elif since_ns:
-            text = "nothing was enforced, unless by programs of another version, whose count is not known"
+            text = ("programs of another version enforced; what they counted since is not known"
+                    if self.has_others else "nothing was enforced")
             journal.append([Record("gap", now_ns, text=text, cause=cause, from_ns=since_ns, to_ns=now_ns)])
         self.looked_ns = now_ns
         return intake
