@@ -38,6 +38,7 @@ def test_json_is_the_reply(nbsp: Runner, start_daemon: Start, tmp_path: Path) ->
     ({"troubles": ["the rules are broken", "disk full"]}, "! disk full"),
     ({"gaps": [GAP]}, "db: 5 hits, 5 with details in the journal"),
     ({"missing_paths": [f"/srv/{number}" for number in range(7)]}, "/srv/3, /srv/4 and 2 more"),
+    ({"tier": "socket", "tried": ["lsm: refused"]}, "not in tier  lsm: refused"),
     ({"origin": "last-good"}, "the last good one"), ({"adopted": True}, "taken over"), ({"bugs": 2}, "bugs"),
     ({"programs": [], "tier": "", "generation": 0, "rules": []}, "none")])
 def test_what_must_be_seen(differences: dict[str, object], words: str, nbsp: Runner, start_daemon: Start,
