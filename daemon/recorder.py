@@ -36,7 +36,7 @@ DETAILED = 64               # violations of a batch that are looked up in /proc
 NOTES_MAX = 10_000
 RETRY_FIRST_S, RETRY_MAX_S = 1.0, 60.0
 HEARTBEAT_S = 60.0
-LOSSES_EVERY_S = 1.0        # how often the kernel's counters are looked at while records come
+LOSSES_FIRST_S, LOSSES_MAX_S = 1.0, 60.0    # between looks at the kernel's counters while records come
 RETAIN_EVERY = 10_000       # records
 RETAIN_BYTES = 1 << 30
 RETAIN_AGE_S = 400 * 24 * 3600.0
@@ -84,6 +84,7 @@ class Recorder:
         self.delay_s = 0.0
         self.beat_at_s = 0.0
         self.since_retain = 0
+        self.losses_delay_s = LOSSES_FIRST_S
         self.looked_ns = time.time_ns()     # at the counters of losses
         self.on_written: Callable[[], None] = lambda: None
         self.windows, self.retry, self.losses = Timer("boot"), Timer(), Timer()
@@ -139,7 +140,7 @@ class Recorder:
         """Records wait."""
         self.write()
         if not self.losses.is_armed:
-            self.losses.after(LOSSES_EVERY_S)
+            self.losses.after(self.losses_delay_s)
 
     def on_windows(self, _events: int) -> None:
         """A window of repeats is over."""
@@ -243,7 +244,10 @@ class Recorder:
         except JournalError as error:
             self.fail(error)
             return
-        if lost is not None:
+        if lost is None:
+            self.losses_delay_s = LOSSES_FIRST_S
+        else:                       # a flood that lasts is not told of every second
+            self.losses_delay_s = min(2 * self.losses_delay_s, LOSSES_MAX_S)
             self.deliver(self.journal, 1)
 
     def deliver(self, journal: Journal, count: int) -> None:

@@ -158,6 +158,15 @@ def test_pins_with_the_same_plan_are_adopted_without_a_flip(settings: Settings, 
     assert kinds(settings) == ["start", "stop", "start", "adopt", "stop"]
 
 
+def test_what_changed_on_the_host_while_the_daemon_was_away_is_looked_at(settings: Settings, begin: Begin) -> None:
+    Running(settings, begin).stop()
+    running = Running(settings, begin)
+    assert running.service.activation.is_stale
+    running.turn(0.2)
+    assert begin.last.applied == [1] and not running.service.activation.is_stale
+    running.stop()
+
+
 def test_other_rules_are_applied_as_the_next_generation(settings: Settings, begin: Begin) -> None:
     Running(settings, begin).stop()
     write(settings, MORE)
