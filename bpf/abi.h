@@ -7,7 +7,7 @@
 #define NBSP_STAMP_WORDS 8	/* 512 stamp bits: room for the checkpoints of two generations */
 #define NBSP_STAMPS_HELD 8	/* stamps that one process can carry; further ones are not given */
 #define NBSP_CLAUSES 4		/* rules that may protect one object */
-#define NBSP_WALK_MAX 512	/* ancestors looked at before a walk gives up */
+#define NBSP_WALK_MAX 128	/* ancestors looked at before a walk gives up and denies */
 #define NBSP_NAME 256
 #define NBSP_RULES 65536	/* rule numbers, the index of the counters */
 #define NBSP_FILTER_WORDS 131072	/* 64-bit words of one generation's object filter */
@@ -60,8 +60,6 @@
 #define VERDICT_AUDITED 3	/* mode: audit, allowed */
 #define VERDICT_OBSERVED 4	/* seen after the effect (tier socket) */
 
-#define OBJECT_FILE 1		/* the inode itself is protected by .policy */
-#define OBJECT_TREE 2		/* everything below is protected by .tree_policy */
 
 #define KIND_NONE 0
 #define KIND_INODE 1
@@ -88,10 +86,8 @@ struct object_key {
 };
 
 struct object {
-	__u32 policy;
-	__u32 tree_policy;
-	__u32 flags;
-	__u32 pad;
+	__u32 policy;		/* of the inode itself, 0: none */
+	__u32 tree_policy;	/* of everything below it, 0: none */
 };
 
 struct slot_key {

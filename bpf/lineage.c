@@ -84,7 +84,7 @@ static __always_inline void check_exec(struct stamp *before, void *task, struct 
 	q.slot = slot;
 	inner = objects.lookup(&q.slot);
 	object = inner ? bpf_map_lookup_elem(inner, program) : 0;
-	if (!object || !(object->flags & OBJECT_FILE))
+	if (!object || !object->policy)
 		return;
 	q.policy = object->policy;
 	q.object = *program;

@@ -108,9 +108,31 @@ static __always_inline void notify_change(struct object_key *parent, __u32 chann
 /* Policy number past every policy there is: the judge cannot read it and denies. */
 #define POLICY_UNDECIDED 0xffffffff
 
+/* An inode that took over a declared name after the names were resolved. */
+static __always_inline __u32 find_newborn(struct question *q, struct dentry *dentry, struct generation *generation)
+{
+	struct inode *inode = dentry->d_inode;
+	struct object_key key = {};
+	__u32 policy;
+
+	if (!inode)
+		return 0;
+	key.ino = inode->i_ino;
+	key.dev = dentry->d_sb->s_dev;
+	key.gen = inode->i_generation;
+	policy = newborn_policy(generation, &key, object_hash(key.ino, key.dev));
+	if (policy) {
+		q->object = key;
+		q->kind = KIND_INODE;
+	}
+	return policy;
+}
+
 /*
  * Returns the policy of the file that `dentry` names, 0 for none; fills q->object and q->kind.  `changes`: the access
  * creates, removes or replaces this name, of which the daemon wants to know where a path is declared.
+ *
+ * In the loop nothing is stored that is read after it, but when it ends there: the verifier would follow each combination.
  */
 static __always_inline __u32 find_policy(struct question *q, struct dentry *dentry, int changes)
 {
@@ -129,45 +151,42 @@ static __always_inline __u32 find_policy(struct question *q, struct dentry *dent
 	inner = objects.lookup(&q->slot);
 	if (!inner)
 		return 0;
-	key.dev = dev;
+	policy = find_newborn(q, dentry, generation);
+	if (policy)
+		return policy;
 #pragma clang loop unroll(disable)
 	for (i = 0; i < NBSP_WALK_MAX; i++) {
 		inode = at->d_inode;
 		if (inode) {
-			key.ino = inode->i_ino;
-			hash = object_hash(key.ino, dev);
-			if (i == 0) {
-				key.gen = inode->i_generation;
-				policy = newborn_policy(generation, &key, hash);
-				if (policy) {
-					q->object = key;
-					q->kind = KIND_INODE;
-					return policy;
-				}
-			} else if (filter_has(q->slot, generation->filter_mask, slot_hash(hash, below->d_name.len))) {
+			hash = object_hash(inode->i_ino, dev);
+			if (i && filter_has(q->slot, generation->filter_mask, slot_hash(hash, below->d_name.len))) {
+				key.ino = inode->i_ino;
+				key.dev = dev;
 				key.gen = inode->i_generation;
 				named = find_slot(q->slot, &key, below->d_name.name, below->d_name.len);
 				if (named) {
 					policy = i == 1 ? named->policy : named->tree_policy;
-					if (changes && i == 1)
-						notify_change(&key, q->channel);
 					if (policy) {
 						q->object = key;
 						q->kind = KIND_SLOT;
+						if (changes && i == 1)
+							notify_change(&key, q->channel);
 						return policy;
 					}
 				}
 			}
 			if (filter_has(q->slot, generation->filter_mask, hash)) {
+				key.ino = inode->i_ino;
+				key.dev = dev;
 				key.gen = inode->i_generation;
 				object = bpf_map_lookup_elem(inner, &key);
 				if (object) {
-					q->object = key;
-					q->kind = KIND_INODE;
-					if (i == 0 && (object->flags & OBJECT_FILE))
-						return object->policy;
-					if (object->flags & OBJECT_TREE)
-						return object->tree_policy;
+					policy = !i && object->policy ? object->policy : object->tree_policy;
+					if (policy) {
+						q->object = key;
+						q->kind = KIND_INODE;
+						return policy;
+					}
 				}
 			}
 		}

@@ -67,7 +67,7 @@ static __always_inline __u32 bound_policy(struct question *q, void *dentry)
 	q->object = key;
 	if (filter_has(q->slot, generation->filter_mask, object_hash(key.ino, key.dev))) {
 		object = bpf_map_lookup_elem(inner, &key);
-		if (object && (object->flags & OBJECT_FILE))
+		if (object && object->policy)
 			return object->policy;
 	}
 	READ(parent, dentry, dentry, d_parent);

@@ -77,13 +77,6 @@ class VerdictCode(IntEnum):
     OBSERVED = 4
 
 
-class ObjectFlag(IntFlag):
-    """What an inode in the object table stands for."""
-
-    FILE = 1
-    TREE = 2
-
-
 class Kind(IntEnum):
     """What sort of object a violation names."""
 
@@ -128,7 +121,7 @@ class ObjectKey(ctypes.Structure):
 class Object(ctypes.Structure):
     """What protects an inode."""
 
-    _fields_ = [("policy", c_uint32), ("tree_policy", c_uint32), ("flags", c_uint32), ("pad", c_uint32)]
+    _fields_ = [("policy", c_uint32), ("tree_policy", c_uint32)]
 
 
 class SlotKey(ctypes.Structure):
@@ -263,7 +256,7 @@ STRUCTS: dict[str, type[ctypes.Structure]] = {
     "newborn_filter": NewbornFilter, "scratch": Scratch, "notice": Notice, "counter": Counter, "resolved": Resolved, "ancestor": Ancestor, "violation": Violation}
 
 ENUMS: dict[str, type[IntEnum] | type[IntFlag]] = {
-    "ACCESS": Access, "CHANNEL": Channel, "VERDICT": VerdictCode, "OBJECT": ObjectFlag, "KIND": Kind, "MODE": Mode,
+    "ACCESS": Access, "CHANNEL": Channel, "VERDICT": VerdictCode, "KIND": Kind, "MODE": Mode,
     "ACTION": Action, "CHECKPOINT": CheckpointFlag}
 
 

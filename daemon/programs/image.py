@@ -89,9 +89,7 @@ def _render_objects(bound: Bound, policies: Policies, image: Image) -> list[int]
     superblocks = [0] * abi.SB_WORDS
     objects, slots = [], []
     for key, binding in bound.inodes.items():
-        flags = (abi.ObjectFlag.FILE if binding.own else 0) | (abi.ObjectFlag.TREE if binding.tree else 0)
-        objects.append((_pack(key), struct.pack("<IIII", policies.number(binding.own), policies.number(binding.tree),
-                                                flags, 0)))
+        objects.append((_pack(key), struct.pack("<II", policies.number(binding.own), policies.number(binding.tree))))
         hashes.append(object_hash(key[1], key[0]))
         _mark(superblocks, key[0])
     for (folder, name), binding in bound.slots.items():
