@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
+import subprocess
+from pathlib import Path
 from typing import Mapping
 
 from .. import abi
@@ -12,9 +16,10 @@ from ..kernel.ringbuf import RingBuffer
 from ..paths import Settings
 from ..rules.plan import Plan
 from . import bits as stamp_bits
-from . import interfaces, loader, stamping, write
+from . import loader, stamping, write
 from .bind import bind
 from .bound import Bound, Names
+from .child import spawn
 from .image import render
 from .inspect import Inspector, KernelInspector
 from .loader import LoadReport, ProgramState
@@ -39,6 +44,7 @@ class Enforcer:
         self._bound: Bound | None = None
         self._generation = 0
         self.refused_interfaces: dict[int, str] = {}
+        self._children: list[subprocess.Popen[bytes]] = []
 
     @classmethod
     def start(cls, settings: Settings) -> "Enforcer":
@@ -46,11 +52,13 @@ class Enforcer:
         root = mounts.cgroup2_root()
         loaded = loader.load(settings, settings.cgroup or root)
         enforcer = cls(settings, loaded, str(root))
-        enforcer._attach_interfaces(list(interfaces.interfaces()))
+        enforcer._filter(list(enforcer.interfaces()))
+        if not loaded.report.adopted:       # adopted: the filters are there, this only makes sure
+            enforcer._reap(is_waiting=True)
         return enforcer
 
     @property
-    def _bits_file(self) -> os.PathLike[str]:
+    def _bits_file(self) -> Path:
         return self.settings.state / "stamps.json"
 
     # -- generations
@@ -166,23 +174,30 @@ class Enforcer:
     # -- interfaces
 
     def interfaces(self) -> dict[int, str]:
-        """Return the network devices by index."""
-        return interfaces.interfaces()
+        """Return the network devices of this network namespace by index."""
+        return dict(socket.if_nameindex())
 
     def interface_appeared(self, index: int, name: str) -> None:
         """Filter a new device too."""
-        self._attach_interfaces([index])
+        self._filter([index])
 
-    def _attach_interfaces(self, indices: list[int]) -> None:
-        try:
-            fd = bpf.obj_get(self.loaded.links / "interface_egress")
-        except OSError as error:
-            self.refused_interfaces.update({index: str(error) for index in indices})
-            return
-        try:
-            self.refused_interfaces.update(interfaces.attach(indices, fd))
-        finally:
-            os.close(fd)
+    def _filter(self, indices: list[int]) -> None:
+        self._reap(is_waiting=False)
+        if indices:
+            pin = str(self.loaded.links / "interface_egress")
+            self._children.append(spawn("programs.interfaces", ["attach", pin, *map(str, indices)]))
+
+    def _reap(self, is_waiting: bool) -> None:
+        """Hear what the children that filter devices have to say."""
+        for child in self._children[:]:
+            if not is_waiting and child.poll() is None:
+                continue
+            answer, _ = child.communicate()
+            self._children.remove(child)
+            if child.returncode:
+                self.refused_interfaces[0] = f"the child that filters devices ended with status {child.returncode}"
+            else:
+                self.refused_interfaces.update({int(index): reason for index, reason in json.loads(answer).items()})
 
     # -- the end
 
@@ -190,7 +205,9 @@ class Enforcer:
         """End enforcement: every link, filter and pin of ours goes. Raises HostError."""
         write.disarm(self.tables)
         try:
-            interfaces.detach(list(interfaces.interfaces()))
+            self._reap(is_waiting=True)
+            self._children.append(spawn("programs.interfaces", ["detach", *map(str, self.interfaces())]))
+            self._reap(is_waiting=True)
             loader.forget(self.settings)
         except OSError as error:
             raise HostError(f"enforcement has ended, but something stayed behind: {error}",
@@ -199,6 +216,7 @@ class Enforcer:
 
     def close(self) -> None:
         """Let go of everything; enforcement goes on."""
+        self._reap(is_waiting=True)
         self.ring.close()
         self.notices.close()
         self.tables.close()

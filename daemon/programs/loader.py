@@ -9,30 +9,21 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import HostError, LoadError
 from ..kernel import features, mounts
 from ..paths import Settings, bpf_sources
 from . import source, tables
+from .child import spawn
 
 BUILD_TIMEOUT_S = 600.0
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 STDERR_KEPT = 2000
-BOOTSTRAP = """
-import importlib.util, sys
-spec = importlib.util.spec_from_file_location("nbspd", sys.argv[1] + "/__init__.py",
-                                              submodule_search_locations=[sys.argv[1]])
-package = importlib.util.module_from_spec(spec)
-sys.modules["nbspd"] = package
-spec.loader.exec_module(package)
-from nbspd.programs.build import main
-sys.exit(main())
-"""
 
 
 @dataclass(frozen=True)
@@ -104,29 +95,30 @@ def load(settings: Settings, cgroup: Path) -> Loaded:
     return Loaded(report, maps, links)
 
 
-def _build(tier: str, maps: Path, links: Path, cgroup: Path) -> dict[str, object] | LoadError:  # type: ignore[return]
+def _build(tier: str, maps: Path, links: Path, cgroup: Path) -> dict[str, Any]:
     order = {"tier": tier, "sources": str(bpf_sources()), "maps": str(maps), "links": str(links), "cgroup": str(cgroup)}
     if features.probe("bcc").state == "no":
         remove(links)
         raise HostError("bcc is not installed for this Python", "run: apt install python3-bpfcc")
-    package = Path(__file__).resolve().parent.parent
     with tempfile.TemporaryFile() as said:
+        process = spawn("programs.build", stdin=subprocess.PIPE, stderr=said)
         try:
-            child = subprocess.run([sys.executable, "-c", BOOTSTRAP, str(package)], input=json.dumps(order).encode(),
-                                   stdout=subprocess.PIPE, stderr=said, timeout=BUILD_TIMEOUT_S)
+            answer, _ = process.communicate(json.dumps(order).encode(), timeout=BUILD_TIMEOUT_S)
         except subprocess.TimeoutExpired as error:
+            process.kill()
+            process.wait()
             remove(links)
             raise LoadError(f"compiling and loading took more than {BUILD_TIMEOUT_S:.0f} s",
                             "try again on a less busy machine") from error
         said.seek(0)
         words = said.read().decode(errors="replace")
     try:
-        report: dict[str, object] = json.loads(child.stdout)
+        report: dict[str, Any] = json.loads(answer)
         return report
     except ValueError as error:
         remove(links)
         last = [line for line in words.splitlines() if line.strip()][-3:]
-        raise LoadError(f"the loader ended with status {child.returncode}: {' / '.join(last)[-STDERR_KEPT:]}",
+        raise LoadError(f"the loader ended with status {process.returncode}: {' / '.join(last)[-STDERR_KEPT:]}",
                         "run: nbsp doctor") from error
 
 
@@ -147,7 +139,7 @@ def _manifest(settings: Settings) -> Path:
     return settings.state / "programs.json"
 
 
-def _read_manifest(settings: Settings) -> dict[str, object]:  # type: ignore[type-arg]
+def _read_manifest(settings: Settings) -> dict[str, Any]:
     try:
         content = json.loads(_manifest(settings).read_text())
         return content if isinstance(content, dict) else {}
