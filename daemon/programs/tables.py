@@ -16,7 +16,7 @@ from ..errors import HostError, LoadError
 from ..kernel import bpf
 
 MMAPABLE = 1024         # BPF_F_MMAPABLE
-RING_BYTES = 1 << 23
+RING_BYTES = 1 << 22     # about 4,300 violations; the daemon maps it twice, all of it resident
 NOTICE_BYTES = 1 << 16
 LPM_PREFIX_BITS = 160
 
@@ -146,6 +146,12 @@ class Tables:
             length = (size + mmap.PAGESIZE - 1) // mmap.PAGESIZE * mmap.PAGESIZE
             self._mapped[name] = mmap.mmap(self.fd(name), length)
         return self._mapped[name]
+
+    def unmap(self, name: str) -> None:
+        """Give the memory of an array back."""
+        mapped = self._mapped.pop(name, None)
+        if mapped is not None:
+            mapped.close()
 
     def put(self, name: str, index: int, value: bytes) -> None:
         """Write an element of an array."""

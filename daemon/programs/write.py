@@ -44,6 +44,7 @@ def stage(tables: Tables, image: Image, number: int) -> int:
     filters[begin:begin + len(image.filters)] = image.filters
     if filters[begin:begin + len(image.filters)] != image.filters:
         raise LoadError("the kernel's object filter does not hold what was written", "restart nbspd, and report this kernel")
+    tables.unmap("filters")     # 2 MiB, all of it resident
     _put_words(tables, "superblocks", slot * abi.SB_WORDS, image.superblocks)
     _put_words(tables, "ports", slot * 2 * abi.PORT_WORDS, image.ports)
     before = abi.Generation.from_buffer_copy(tables.get("generations", 1 - slot))
