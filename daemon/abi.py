@@ -250,14 +250,15 @@ class Violation(ctypes.Structure):
 
 
 STRUCTS: dict[str, type[ctypes.Structure]] = {
-    "object_key": ObjectKey, "object": Object, "slot_key": SlotKey, "slot": Slot, "endpoint_key": EndpointKey, "clause": Clause,
-    "policy": Policy, "exe": Exe, "checkpoint": Checkpoint, "stamp": Stamp, "generation": Generation,
-    "unit_path": UnitPath, "socket_stamp": SocketStamp, "newborn": Newborn,
-    "newborn_filter": NewbornFilter, "scratch": Scratch, "notice": Notice, "counter": Counter, "resolved": Resolved, "ancestor": Ancestor, "violation": Violation}
+    "object_key": ObjectKey, "object": Object, "slot_key": SlotKey, "slot": Slot, "endpoint_key": EndpointKey,
+    "clause": Clause, "policy": Policy, "exe": Exe, "checkpoint": Checkpoint, "stamp": Stamp,
+    "generation": Generation, "unit_path": UnitPath, "socket_stamp": SocketStamp, "newborn": Newborn,
+    "newborn_filter": NewbornFilter, "scratch": Scratch, "notice": Notice, "counter": Counter, "resolved": Resolved,
+    "ancestor": Ancestor, "violation": Violation}
 
 ENUMS: dict[str, type[IntEnum] | type[IntFlag]] = {
-    "ACCESS": Access, "CHANNEL": Channel, "VERDICT": VerdictCode, "KIND": Kind, "MODE": Mode,
-    "ACTION": Action, "CHECKPOINT": CheckpointFlag}
+    "ACCESS": Access, "CHANNEL": Channel, "VERDICT": VerdictCode, "KIND": Kind, "MODE": Mode, "ACTION": Action,
+    "CHECKPOINT": CheckpointFlag}
 
 
 def static_assertions() -> str:
@@ -270,5 +271,5 @@ def static_assertions() -> str:
             lines.append(f'_Static_assert(__builtin_offsetof(struct {name}, {field[0]}) == {offset}, '
                          f'"{name}.{field[0]}");')
     for prefix, enum in ENUMS.items():
-        lines += [f'_Static_assert({prefix}_{m.name} == {int(m)}, "{prefix}_{m.name}");' for m in enum]
+        lines += [f'_Static_assert({prefix}_{m.name} == {m.value}, "{prefix}_{m.name}");' for m in enum]
     return "\n".join(lines) + "\n"

@@ -161,9 +161,11 @@ def storage_create(map_type: int, value_size: int, name: str = "") -> int:
     Key `int`, value an array of 32-bit words; `value_size` in bytes. Format: Documentation/bpf/btf.rst.
     """
     integer, array = 1 << 24, 3 << 24
-    types = struct.pack("=IIII", 1, integer, 4, 1 << 24 | 32) + struct.pack("=IIIIII", 0, array, 0, 1, 1, value_size // 4)
+    types = struct.pack("=IIII", 1, integer, 4, 1 << 24 | 32)
+    types += struct.pack("=IIIIII", 0, array, 0, 1, 1, value_size // 4)
     strings = b"\0int\0"
-    btf = btf_load(struct.pack("=HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(types), len(types), len(strings)) + types + strings)
+    header = struct.pack("=HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(types), len(types), len(strings))
+    btf = btf_load(header + types + strings)
     try:
         return _descriptor(MAP_CREATE, struct.pack("=7I16sIIIII", map_type, 4, value_size, 0, BPF_F_NO_PREALLOC, 0, 0,
                                                    _name(name), 0, btf, 1, 2, 0))

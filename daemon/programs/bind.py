@@ -1,7 +1,7 @@
 """Bind a plan to this host: every name becomes what the kernel knows it by.
 
-A declared path is bound as its inode, if there is one, and as its name in its directory, so that it stays protected when
-it is replaced and is protected from the moment it appears. Trees enclose by what the directories really are.
+A declared path is bound as its inode, if there is one, and as its name in its directory, so that it stays protected
+when it is replaced and is protected from the moment it appears. Trees enclose by what the directories really are.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ CHUNK_BYTES = 1 << 20
 
 
 def bind(plan: Plan, numbers: Mapping[str, int], inspector: Inspector) -> Bound:
-    """Return the plan bound to this host; `numbers` gives each rule id its number. Raises RulesError with all problems."""
+    """Return the plan bound to this host; `numbers` gives each rule id its number.
+
+    Raises RulesError with all problems.
+    """
     with inspector:
         binder = _Binder(plan, numbers, inspector)
         binder.bind_checkpoints()
@@ -104,8 +107,8 @@ class _Binder:
             head = program.read(256)
             if head[:2] == b"#!":
                 interpreter = os.fsdecode(head[2:].split(b"\n")[0].strip())
-                self._say(checkpoint.where, f"checkpoint {checkpoint.name}: {checkpoint.exe} is a script; the kernel runs "
-                          f"{interpreter}, which would be everybody's checkpoint",
+                self._say(checkpoint.where, f"checkpoint {checkpoint.name}: {checkpoint.exe} is a script; the kernel "
+                          f"runs {interpreter}, which would be everybody's checkpoint",
                           "name an ELF program: a small compiled wrapper, or the service's own binary")
             elif head[:4] != b"\x7fELF":
                 self._say(checkpoint.where, f"checkpoint {checkpoint.name}: {checkpoint.exe} is not an ELF program",
@@ -171,8 +174,8 @@ class _Binder:
     def _bind_name(self, path: str, target: PathTarget, clauses: Clauses) -> None:
         """Protect a name in its directory, whatever will stand there; in tier socket also a socket's full name."""
         if target.kind == "unix":
-            name = os.fsencode(path)
-            self.bound.sun_names[name] = merge_clauses(self.bound.sun_names.get(name, ()), clauses)
+            full = os.fsencode(path)
+            self.bound.sun_names[full] = merge_clauses(self.bound.sun_names.get(full, ()), clauses)
         folder, name = os.path.split(path)
         _, inode = self._folder(folder)
         if inode is None:

@@ -1,7 +1,7 @@
 """Which stamp bit each checkpoint has. A bit keeps its meaning as long as anything may still carry it.
 
-A checkpoint that is declared as before keeps its bit over reloads, so that processes keep what they earned; a changed one
-gets a new bit. There are twice as many bits as checkpoints, for the two generations that exist during a reload.
+A checkpoint that is declared as before keeps its bit over reloads, so that processes keep what they earned; a changed
+one gets a new bit. There are twice as many bits as checkpoints, for the two generations that exist during a reload.
 """
 
 from __future__ import annotations

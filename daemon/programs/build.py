@@ -3,7 +3,8 @@
     python3 -m nbspd.programs.build < order.json > report.json
 
 bcc keeps LLVM mapped and says what went wrong on descriptor 2, so it lives in a process of its own: the daemon never
-maps LLVM, and the messages are read from the file that the parent made descriptor 2. A link stays attached when this process ends, because it is pinned.
+maps LLVM, and the messages are read from the file that the parent made descriptor 2. A link stays attached when this
+process ends, because it is pinned.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def build_tier(order: Order, tier: str, text: str, include: str) -> dict[str, An
     from bcc import BPF
 
     class Quiet(BPF):  # type: ignore[misc]
-        """bcc attaches lsm__ and raw_tracepoint__ functions in its constructor; we choose order and survive refusals."""
+        """bcc attaches lsm__ and raw_tracepoint__ functions in its constructor; we choose the order."""
 
         def _trace_autoload(self) -> None:
             return

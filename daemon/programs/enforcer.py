@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 from pathlib import Path
-from typing import Mapping
+from typing import Any, Mapping
 
 from .. import abi
 from ..errors import HostError, LoadError
@@ -224,8 +224,10 @@ class Enforcer:
 
 def _differences(before: Bound, after: Bound) -> tuple[str, ...]:
     words = []
-    for what, old, new in (("files", before.inodes, after.inodes), ("names", before.slots, after.slots),
-                           ("endpoints", before.endpoints, after.endpoints)):
+    tables: tuple[tuple[str, Mapping[Any, object], Mapping[Any, object]], ...] = (
+        ("files", before.inodes, after.inodes), ("names", before.slots, after.slots),
+        ("endpoints", before.endpoints, after.endpoints))
+    for what, old, new in tables:
         added, gone = len(new.keys() - old.keys()), len(old.keys() - new.keys())
         if added or gone or old != new:
             words.append(f"{what}: {added} new, {gone} gone")

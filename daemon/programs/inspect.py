@@ -96,5 +96,6 @@ class KernelInspector(Inspector):
     def _inode(self, facts: os.stat_result) -> Inode:
         answer = abi.Resolved.from_buffer_copy(self._answer)
         if answer.key.ino != facts.st_ino or answer.mode != facts.st_mode:
-            raise LoadError("the kernel did not say which inode a path leads to", "restart nbspd, and report this kernel")
+            raise LoadError("the kernel did not say which inode a path leads to",
+                            "restart nbspd, and report this kernel")
         return Inode((answer.key.dev, answer.key.ino, answer.key.gen), answer.mode, answer.rdev, answer.magic)

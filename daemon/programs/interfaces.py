@@ -47,8 +47,8 @@ def attach(indices: Iterable[int], pin: Path) -> dict[int, str]:
             for index in indices:
                 try:
                     _add_qdisc(route, index)
-                    route.tc("replace-filter", "bpf", index, HANDLE, fd=program, name=NAME, parent=EGRESS, prio=PRIORITY,
-                             protocol=ETH_P_ALL, direct_action=True, classid=1)
+                    route.tc("replace-filter", "bpf", index, HANDLE, fd=program, name=NAME, parent=EGRESS,
+                             prio=PRIORITY, protocol=ETH_P_ALL, direct_action=True, classid=1)
                 except NetlinkError as error:
                     if error.code != errno.ENODEV:
                         refused[index] = str(error)

@@ -24,7 +24,7 @@ def name_hash(name: bytes, words: int) -> int:
 
 
 def _tail(name: bytes) -> int:
-    """Return the last eight bytes; of a shorter name, nothing: what stands before a name in memory is not part of it."""
+    """Return the last eight bytes; of a shorter name nothing: what stands before it in memory is not part of it."""
     return _word(name, len(name) - 8) if len(name) >= 8 else 0
 
 

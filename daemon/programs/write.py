@@ -23,11 +23,14 @@ def active_slot(tables: Tables) -> int | None:
 def active_number(tables: Tables) -> int:
     """Return the number of the active generation, 0 for none."""
     slot = active_slot(tables)
-    return 0 if slot is None else abi.Generation.from_buffer_copy(tables.get("generations", slot)).number
+    return 0 if slot is None else int(abi.Generation.from_buffer_copy(tables.get("generations", slot)).number)
 
 
 def stage(tables: Tables, image: Image, number: int) -> int:
-    """Write a generation into the slot that is not active and read it back; return the slot. Raises LoadError, OSError."""
+    """Write a generation into the slot that is not active and read it back; return the slot.
+
+    Raises LoadError, OSError.
+    """
     active = active_slot(tables)
     slot = 0 if active is None else 1 - active
     for name, rows in image.inner.items():
@@ -43,12 +46,14 @@ def stage(tables: Tables, image: Image, number: int) -> int:
     begin = slot * abi.FILTER_WORDS * 8
     filters[begin:begin + len(image.filters)] = image.filters
     if filters[begin:begin + len(image.filters)] != image.filters:
-        raise LoadError("the kernel's object filter does not hold what was written", "restart nbspd, and report this kernel")
+        raise LoadError("the kernel's object filter does not hold what was written",
+                        "restart nbspd, and report this kernel")
     tables.unmap("filters")     # 2 MiB, all of it resident
     _put_words(tables, "superblocks", slot * abi.SB_WORDS, image.superblocks)
     _put_words(tables, "ports", slot * 2 * abi.PORT_WORDS, image.ports)
     before = abi.Generation.from_buffer_copy(tables.get("generations", 1 - slot))
-    generation = abi.Generation(number=number, filter_mask=image.filter_words - 1, serial=before.serial + 1 & 0xFFFFFFFF)
+    generation = abi.Generation(number=number, filter_mask=image.filter_words - 1,
+                                serial=before.serial + 1 & 0xFFFFFFFF)
     tables.put("generations", slot, bytes(generation))
     return slot
 
@@ -57,7 +62,8 @@ def _read_back(name: str, fd: int, rows: list[tuple[bytes, bytes]]) -> None:
     if not rows:
         return
     if dict(bpf.lookup_batch(fd)) != dict(rows):
-        raise LoadError(f"the kernel's table {name} does not hold what was written", "restart nbspd, and report this kernel")
+        raise LoadError(f"the kernel's table {name} does not hold what was written",
+                        "restart nbspd, and report this kernel")
 
 
 def _put_words(tables: Tables, name: str, first: int, content: bytes) -> None:
