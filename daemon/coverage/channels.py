@@ -2,7 +2,7 @@
 
 `hooks` name the programs that must all be attached; "a|b" means a, or b on kernels that have no a. Tier `socket` has
 its own column, because it has other hooks; where that is None the channel is open there. A channel without hooks is
-open everywhere, for the reason that stands in its row. Nothing may be claimed here that no hook does: a new row
+open everywhere. The reason in a row is that of its being open. Nothing may be claimed here that no hook does: a new row
 starts as open.
 """
 
@@ -42,6 +42,7 @@ class Channel:
     socket: tuple[str, ...] | None = None       # the hooks of tier socket; None: open there
     reason: str = ""                            # why it is open where no hook closes it
     access: frozenset[str] = EITHER             # matters for resources with one of these
+    unless: frozenset[str] = frozenset()        # does not matter for resources with one of these
     has_stamps: bool = False                    # matters only where some checkpoint may pass
     in_socket: str = ""                         # tier socket: the state to show instead of enforced
     is_front_door: bool = False                 # the plain way; open, the rule is not enforced at all
@@ -53,7 +54,10 @@ CHANNELS: tuple[Channel, ...] = (
     Channel("symlink", "H1", "through a symbolic link", FILES, OPEN),
     Channel("bind-mount", "H1", "through a bind mount, chroot or another mount namespace", FILES, OPEN),
     Channel("proc-root", "H1", "through /proc/PID/root, cwd or fd", FILES, OPEN),
-    Channel("handle", "H1", "open_by_handle_at", FILES, OPEN),
+    Channel("handle", "H1", "open_by_handle_at", frozenset({"file", "exec", "device"}), OPEN),
+    Channel("tree-handle", "H1", "open_by_handle_at of a file in the tree", frozenset({"tree"}),
+            reason="a file that the kernel finds without its path is not known to be in the tree"),
+    Channel("device-node", "H1", "another node for the same device", frozenset({"device"}), OPEN),
     Channel("hard-link", "H1", "a new hard link to it", PATHS, ("inode_link",)),
     Channel("older-hard-link", "H1", "a hard link outside the tree, made before the rules", frozenset({"tree"}),
             reason="only the name that was opened is walked up to the tree"),
@@ -62,6 +66,9 @@ CHANNELS: tuple[Channel, ...] = (
             ("inode_create", "inode_mkdir", "inode_mknod", "inode_symlink"), access=WRITE),
     Channel("remove", "H1", "unlink and rmdir", PATHS, ("inode_unlink", "inode_rmdir"), access=WRITE),
     Channel("attributes", "H1", "chmod, chown, truncate, utimes", PATHS, ("inode_setattr",), access=WRITE),
+    Channel("ioctl", "H1", "flags set by ioctl on a file opened for reading", PATHS,
+            reason="ioctl is not judged, and opening for reading is not what the rule forbids", access=WRITE,
+            unless=READ),
     Channel("xattr", "H1", "extended attributes", PATHS, ("inode_setxattr", "inode_removexattr"), access=WRITE),
     Channel("acl", "H1", "access control lists", PATHS,
             ("inode_set_acl|inode_setxattr", "inode_remove_acl|inode_removexattr"), access=WRITE),
@@ -87,6 +94,8 @@ CHANNELS: tuple[Channel, ...] = (
     Channel("nat", "H4", "an address that NAT turns into the endpoint", NET, PACKET, PACKET),
     Channel("raw-socket", "H4", "packets made by hand on a raw socket", NET, PACKET, PACKET),
     Channel("packet-socket", "H4", "frames sent by AF_PACKET, TUN or tunnels", NET, DEVICE, DEVICE),
+    Channel("encapsulated", "H4", "packets made by hand, in tunnel headers or behind many IPv6 extension headers",
+            NET, reason="only the outer addresses and eight extension headers are looked at"),
     Channel("xdp", "H4", "frames sent by AF_XDP or redirected by an XDP program", NET,
             reason="they leave below the egress program of the interface"),
     Channel("other-netns", "H4", "frames made in another network namespace that leave by an interface of its own", NET,
@@ -103,8 +112,11 @@ CHANNELS: tuple[Channel, ...] = (
             reason="connections of unix sockets that exist are not cut in this version"),
     Channel("passed-unix", "H5", "a connected unix socket handed over by SCM_RIGHTS, pidfd_getfd or inheritance", UNIX,
             reason="a connected unix socket is not looked at again", has_stamps=True),
+    Channel("unix-alias", "H1", "a symbolic or hard link, a bind mount or a relative path to the socket",
+            frozenset({"unix"}), ("unix_stream_connect", "unix_may_send"),
+            reason="tier socket knows only the name that was asked for"),
     Channel("unix-replaced", "H1", "another socket put in the place of the protected one", frozenset({"unix"}),
-            ("inode_rename", "inode_unlink", "inode_mknod")),
+            reason="that reaches nothing, and who connects to the name is still judged, but another answers"),
     # H5: handles.
     Channel("received-fd", "H5", "an fd received by SCM_RIGHTS or pidfd_getfd", FILES, ("file_receive",)),
     Channel("inherited-fd", "H5", "an fd inherited across an exec that drops the stamp", FILES,
@@ -128,6 +140,8 @@ CHANNELS: tuple[Channel, ...] = (
             STAMPS, has_stamps=True),
     Channel("errand", "H8", "asking a checkpoint, systemd, cron or a container engine to do it", ALL,
             reason="what a checkpoint does for others is the checkpoint's own decision", has_stamps=True),
+    Channel("mount-below", "H9", "a file system mounted below the tree later", frozenset({"tree"}),
+            reason="what is on it is protected from the next reload on"),
     Channel("mount-over", "H9", "mounting something over it", FILES,
             reason="that hides it and reaches nothing, but who reads the path gets something else"),
 )

@@ -131,6 +131,8 @@ class Coverage:
                 continue
             if situation.access and not channel.access & situation.access:
                 continue
+            if channel.unless & situation.access:
+                continue
             if channel.has_stamps and not situation.has_checkpoints:
                 continue
             yield channel, *self.decide(channel, situation.is_audit)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from nbspd.coverage import HOST, Coverage, absent_channels
 from nbspd.coverage.channels import CHANNELS, HOST_CHANNELS
+from nbspd.coverage.document import markdown
 from nbspd.programs.catalogue import HOOKS, hooks_of
 from nbspd.rules.compile import compile_rules
 from nbspd.rules.load import Source, parse_sources
@@ -22,12 +23,14 @@ checkpoints:
 resources:
   db: {tcp: ["192.0.2.1:5432"]}
   secret: {files: [/srv/key], access: [read]}
+  log: {trees: [/srv/log], access: [write]}
   all: {tcp: ["192.0.2.2:1"], udp: ["192.0.2.2:2"], unix: [/srv/sock, "@name"], files: [/srv/f], trees: [/srv/t],
         exec: [/srv/x], devices: [/dev/ttyUSB0]}
 rules:
   - {id: db, protect: db, only-through: [pooler]}
   - {id: watch, protect: db, only-through: [pooler], mode: audit}
   - {id: secret, protect: secret, only-through: []}
+  - {id: log, protect: log, only-through: [pooler]}
   - {id: all, protect: all, only-through: [pooler]}
 """
 
@@ -85,6 +88,11 @@ def test_a_read_only_rule_without_checkpoints() -> None:
     assert found["older-fd"] == "open"
     assert "attributes" not in found      # writing is not what it protects from
     assert "ptrace" not in found          # no process is stamped for it
+
+
+def test_a_write_only_rule_shows_what_a_reader_can_do() -> None:
+    assert states("lsm", "log")["ioctl"] == "open" and "metadata" not in states("lsm", "log")
+    assert "ioctl" not in states("lsm", "all") and "ioctl" not in states("lsm", "secret")
 
 
 def test_a_program_that_does_not_attach_opens_its_channels() -> None:
@@ -189,3 +197,8 @@ def test_a_rule_with_an_open_front_door_is_not_enforced() -> None:
     assert words("lsm", "watch", frozenset({"cgroup_connect4"})) == "not audit"
     assert words("lsm", "db", partial={"cgroup_connect4": "only one cgroup"}) == "partly enforced"
     assert words("lsm", "db", frozenset({hook.name for hook in HOOKS})) == "not enforced"
+
+
+def test_the_document_is_the_table() -> None:
+    document = Path(__file__).resolve().parents[3] / "docs" / "channels.md"
+    assert document.read_text() == markdown(), "write it anew: python3 -m nbspd.coverage.document > docs/channels.md"
