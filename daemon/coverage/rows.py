@@ -11,6 +11,7 @@ from .channels import CHANNELS, HOST_CHANNELS, NO_FILE_HOOKS, Channel
 
 ENFORCED, OBSERVED, ABSENT, UNCLOSED = "enforced", "observed", "absent", "open"
 AUDIT = "mode: audit"
+NO_HOOK = "no such hook"     # as the loader says it of a kernel that is older than a hook
 HOST = "*"      # in place of rule and resource: the same for all of them
 
 
@@ -158,8 +159,10 @@ class Coverage:
         """Return why a hook does not decide, empty when it does."""
         first, _, other = hook.partition("|")
         program = self.programs.get(first)
+        if other and (program is None or NO_HOOK in program.reason):
+            return self.trouble(other)
         if program is None:
-            return self.trouble(other) if other else f"no program for {first} was loaded"
+            return f"no program for {first} was loaded"
         if not program.attached:
             return f"{first} is not attached: {program.reason or 'no reason was given'}"
         return self.partial.get(first, "")

@@ -108,6 +108,10 @@ def test_one_hook_may_stand_in_for_another_that_this_kernel_does_not_have() -> N
     old = [program for program in programs("lsm") if program.hook not in ("inode_set_acl", "inode_remove_acl")]
     rows = {row.channel: row.state for row in Coverage("lsm", old, plan(), {}).rows("all")}
     assert rows["acl"] == "enforced"
+    old += [FakeProgram(name, name, False, "this kernel has no such hook")
+            for name in ("inode_set_acl", "inode_remove_acl")]
+    rows = {row.channel: row.state for row in Coverage("lsm", old, plan(), {}).rows("all")}
+    assert rows["acl"] == "enforced"
     assert states("lsm", "all", frozenset({"inode_set_acl"}))["acl"] == "open"
 
 
