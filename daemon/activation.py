@@ -19,6 +19,7 @@ from .naming import Naming
 from .paths import Settings
 from .rules.compile import compile_rules
 from .rules.load import Source, load_directory, parse_sources
+from .rules.pause import paused_collection
 from .rules.plan import Plan
 
 if TYPE_CHECKING:
@@ -246,6 +247,7 @@ class Activation:
 
     # -- the change itself
 
+    @paused_collection()
     def activate(self, candidate: Candidate, origin: str, pending: Pending | None = None, held_off: str = "") -> Change:
         """Make a candidate the active generation, or raise NbspdError and leave everything as it was."""
         assert self.enforcer is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import ChainMap, OrderedDict
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Mapping
 
@@ -36,13 +36,15 @@ class Naming:
 
     def __init__(self) -> None:
         self.latest = KnownNames()
+        self.declared: Mapping[int, RuleWords] = {}     # of the generation before
         self.by_generation: OrderedDict[int, KnownNames] = OrderedDict()
 
     def remember(self, generation: int, names: Names, numbers: Mapping[str, int]) -> None:
         """Take the names of a generation; `numbers` are those of all rules, also of former ones."""
-        retired: dict[int, RuleWords] = {number: RetiredRule(rule) for rule, number in numbers.items()}
-        rules: ChainMap[int, RuleWords] = ChainMap(dict(names.rules), dict(self.latest.rules), retired)
-        self.latest = KnownNames(dict(rules), names.stamps, names.objects)
+        rules: dict[int, RuleWords] = {**self.declared, **names.rules}
+        rules.update((number, RetiredRule(rule)) for rule, number in numbers.items() if number not in rules)
+        self.declared = names.rules
+        self.latest = KnownNames(rules, names.stamps, names.objects)
         self.by_generation[generation] = self.latest
         while len(self.by_generation) > GENERATIONS:
             self.by_generation.popitem(last=False)
