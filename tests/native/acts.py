@@ -65,9 +65,17 @@ def send_to(family: str, address: Any, say: str = "SELECT 1", flags: int = 0) ->
         return made.recv(1024).decode()
 
 
+def fire(family: str, address: Any) -> None:
+    """Send a datagram and go."""
+    with open_socket(family, "dgram") as made:
+        made.sendto(b"SELECT 1", address_of(address))
+
+
 def fast_open(family: str, address: Any) -> str:
     """Connect by sending data, as TCP Fast Open does."""
     with open_socket(family, "stream") as made:
+        made.setblocking(True)      # else it answers EINPROGRESS
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 1, 0))
         made.sendto(b"SELECT 1", MSG_FASTOPEN, address_of(address))
         return made.recv(1024).decode()
 
@@ -159,7 +167,7 @@ def listen(family: str, kind: str, address: Any, forward: list[Any] | None = Non
         if forward is None:
             return b"rows: " + said
         try:
-            return ask(*forward, said.decode()).encode()
+            return ask(forward[0], forward[1], forward[2], said.decode()).encode()
         except OSError as error:
             return f"error: {error}".encode()
 
@@ -242,12 +250,12 @@ def children(program: str, act: str, *arguments: Any) -> Any:
     return done["value"]
 
 
-def alternate(targets: list[list[Any]], stop: str) -> list[list[int]]:
-    """Ask each address again and again until a file appears; return how often each was [allowed, denied, else]."""
-    counts = [[0, 0, 0] for _ in targets]
+def alternate(requests: list[dict[str, Any]], stop: str) -> list[list[int]]:
+    """Do things again and again until a file appears; return how often each was [allowed, denied, else]."""
+    counts = [[0, 0, 0] for _ in requests]
     while not os.path.exists(stop):
-        for count, target in zip(counts, targets):
-            done = perform({"act": "connect", "args": target})
+        for count, request in zip(counts, requests):
+            done = perform(request)
             count[{0: 0, 1: 1}.get(done["errno"], 2)] += 1
     return counts
 
@@ -257,10 +265,15 @@ def pause(seconds: float) -> None:
     select.select([], [], [], seconds)
 
 
-ACTS: dict[str, Callable[..., Any]] = {act.__name__: act for act in (
-    ask, connect, send_to, fast_open, send_many, send_frame, send_raw, hold, use, drop, listen, heard, run, in_fork,
-    become, children, alternate, pause)}
-ACTS |= {act.__name__: act for act in (os.chdir, os.seteuid, os.getpid)}
+def rename(old: str, new: str) -> None:
+    """Rename a file."""
+    os.rename(old, new)
+
+
+KNOWN: tuple[Callable[..., Any], ...] = (
+    ask, connect, send_to, fire, fast_open, send_many, send_frame, send_raw, hold, use, drop, listen, heard, run,
+    in_fork, become, children, alternate, pause, rename, os.chdir, os.seteuid, os.unlink)
+ACTS = {act.__name__: act for act in KNOWN}
 
 
 def perform(request: dict[str, Any]) -> dict[str, Any]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
 from .place import Place
 
@@ -26,11 +25,12 @@ class DaemonFailed(Exception):
 class Daemon:
     """Starts, asks and stops it; what it says goes to a file."""
 
-    def __init__(self, place: Place, tier: str = "auto", environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, place: Place, root: Path = ROOT, tier: str = "auto") -> None:
+        """`root` is the checkout, or a copy of it, whose daemon is to run."""
         self.place = place
         self.settings = place.settings()
+        self.root = root
         self.tier = tier
-        self.environment = {**os.environ, **(environment or {})}
         self.log = place.folder / "nbspd.log"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -45,8 +45,8 @@ class Daemon:
         """Start a process with that command line, in the namespace but outside what is guarded."""
         self.settings.rules.mkdir(exist_ok=True)
         with open(self.log, "ab") as log:
-            return subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT,
-                                    env=self.environment, preexec_fn=self.settle)
+            return subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.root,
+                                    preexec_fn=self.settle)
 
     def settle(self) -> None:
         """Move a child to where it belongs."""
@@ -66,9 +66,10 @@ class Daemon:
 
     def nbsp(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the operator's command against it."""
-        return subprocess.run([sys.executable, "-m", "tests.native.command", "nbsp", *arguments, "--runtime",
-                               str(self.settings.runtime)], cwd=ROOT, env=self.environment, text=True,
-                              capture_output=True, stdin=subprocess.DEVNULL)
+        where = ["--state", str(self.settings.state)] if arguments[:2] == ("journal", "verify") else [
+            "--runtime", str(self.settings.runtime)]
+        return subprocess.run([sys.executable, "-m", "tests.native.command", "nbsp", *arguments, *where], cwd=ROOT,
+                              text=True, capture_output=True, stdin=subprocess.DEVNULL)
 
     def nbsp_json(self, *arguments: str) -> Any:
         """Run the operator's command and return the object that it prints."""
@@ -76,7 +77,8 @@ class Daemon:
 
     def ask(self, verb: str, **fields: Any) -> dict[str, Any]:
         """Ask over the control socket. Raises NbspdError."""
-        return ask(verb, self.settings.control_socket, timeout_s=START_TIMEOUT_S, **fields)
+        reply: dict[str, Any] = ask(verb, self.settings.control_socket, timeout_s=START_TIMEOUT_S, **fields)
+        return reply
 
     def said(self) -> str:
         """Return what it wrote to its log."""
