@@ -92,12 +92,13 @@ struct object {
 
 struct slot_key {
 	struct object_key parent;
-	__u64 name;		/* name_hash(): a collision protects too much, never too little; exact up to 64 bytes */
+	__u64 name;		/* name_hint(): cheap, told apart by slot.name */
 };
 
 struct slot {			/* what protects a name, whatever inode stands there */
 	__u32 policy;
 	__u32 tree_policy;	/* everything below it, when it is a directory */
+	__u64 name;		/* name_hash(), 0: any name with this hint; it protects too much, never too little */
 };
 
 struct endpoint_key {

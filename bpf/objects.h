@@ -12,12 +12,24 @@ static __always_inline __u32 object_hash(__u64 ino, __u32 dev)
 	return ((ino * 0x9E3779B97F4A7C15ULL) ^ ((__u64)dev * 0xC2B2AE3D27D4EB4FULL)) >> 32;
 }
 
-static __always_inline int filter_has(__u32 slot, __u32 mask, __u32 hash)
+/* The word of the object filter for a hash; every index that is made here exists. */
+static __always_inline __u64 filter_word(__u32 slot, __u32 mask, __u32 hash)
 {
 	__u32 index = slot * NBSP_FILTER_WORDS + ((hash >> 6) & mask);
 	__u64 *word = filters.lookup(&index);
 
-	return word && ((*word >> (hash & 63)) & 1);
+	return word ? *word : ~0ULL;
+}
+
+static __always_inline int filter_has(__u32 slot, __u32 mask, __u32 hash)
+{
+	return (filter_word(slot, mask, hash) >> (hash & 63)) & 1;
+}
+
+/* A declared name has its bit in the word of its directory, by the length of the name. */
+static __always_inline __u32 slot_bit(__u32 directory_hash, __u32 length)
+{
+	return ((directory_hash ^ (length * 0x9E3779B1U)) >> 26) & 63;
 }
 
 /* Does this superblock hold anything protected? */
@@ -27,12 +39,6 @@ static __always_inline int superblock_guarded(__u32 slot, __u32 dev)
 	__u64 *word = superblocks.lookup(&index);
 
 	return word && ((*word >> ((dev >> 6) & 63)) & 1);
-}
-
-/* A name's bit in the filter: that of its directory, moved by the length of the name. */
-static __always_inline __u32 slot_hash(__u32 directory_hash, __u32 length)
-{
-	return directory_hash ^ (length * 0x9E3779B1U);
 }
 
 #define HASH_MULTIPLIER 0x9E3779B97F4A7C15ULL
@@ -54,7 +60,6 @@ static __always_inline __u64 name_word(const void *name, long length, long at)
 /*
  * Hash of a name in the kernel's memory: all of it up to words * 8 bytes, of longer ones the last eight too.  The name itself
  * would be too large for the stack, and a per-CPU buffer is no place for it: these programs can be preempted by each other.
- * No branches but the loop of a fixed length, because it stands inside the walk.
  */
 static __always_inline __u64 name_hash(const void *name, long length, const int words)
 {
@@ -71,12 +76,25 @@ static __always_inline __u64 name_hash(const void *name, long length, const int 
 	return (hash ^ (name_word(name, length, tail) & ~(tail >> 63))) * HASH_MULTIPLIER;
 }
 
-static __always_inline struct slot *find_slot(__u32 slot, struct object_key *parent, const void *name, __u32 length)
+/* What the walk can afford to hash of a name: its length, its first and its last eight bytes. */
+static __always_inline __u64 name_hint(const void *name, long length)
 {
-	struct slot_key key = { .parent = *parent, .name = name_hash(name, length, SLOT_NAME_WORDS) };
-	void *inner = slots.lookup(&slot);
+	__u64 hint = (length * HASH_MULTIPLIER ^ name_word(name, length, 0)) * HASH_MULTIPLIER;
+	long tail = length - 8;
+
+	return ((hint ^ (hint >> 32)) ^ (name_word(name, length, tail) & ~(tail >> 63))) * HASH_MULTIPLIER;
+}
+
+static __always_inline struct slot *hinted_slot(void *inner, struct object_key *parent, const void *name, __u32 length)
+{
+	struct slot_key key = { .parent = *parent, .name = name_hint(name, length) };
 
 	return inner ? bpf_map_lookup_elem(inner, &key) : 0;
+}
+
+static __always_inline int is_slot(struct slot *slot, const void *name, __u32 length)
+{
+	return !slot->name || slot->name == name_hash(name, length, SLOT_NAME_WORDS);
 }
 
 static __always_inline __u32 newborn_policy(struct generation *generation, struct object_key *key, __u32 hash)
@@ -128,74 +146,118 @@ static __always_inline __u32 find_newborn(struct question *q, struct dentry *den
 	return policy;
 }
 
+/* The policy that an inode brings; `is_itself`: it is what the access is about, not an ancestor. */
+static __always_inline __u32 inode_policy(struct question *q, void *inner, struct object_key *key, int is_itself)
+{
+	struct object *object = bpf_map_lookup_elem(inner, key);
+	__u32 policy;
+
+	if (!object)
+		return 0;
+	policy = is_itself && object->policy ? object->policy : object->tree_policy;
+	if (policy) {
+		q->object = *key;
+		q->kind = KIND_INODE;
+	}
+	return policy;
+}
+
+static __always_inline void set_key(struct object_key *key, struct inode *inode, __u32 dev)
+{
+	key->ino = inode->i_ino;
+	key->dev = dev;
+	key->gen = inode->i_generation;
+}
+
 /*
  * Returns the policy of the file that `dentry` names, 0 for none; fills q->object and q->kind.  `changes`: the access
  * creates, removes or replaces this name, of which the daemon wants to know where a path is declared.
  *
- * In the loop nothing is stored that is read after it, but when it ends there: the verifier would follow each combination.
+ * A walk that ends anywhere but at the root of the superblock is that of a dentry without a path, which open_by_handle_at(2)
+ * can make: nobody can say what it lies below.
+ *
+ * Two walks: the first ends at a name that looks like a declared one; if it is another, which is rare, the second goes on
+ * without names.  In the loops nothing is stored that is read after them, and little is done, since the verifier follows
+ * every round.
  */
 static __always_inline __u32 find_policy(struct question *q, struct dentry *dentry, int changes)
 {
 	struct generation *generation = generations.lookup(&q->slot);
-	struct dentry *at = dentry, *below = dentry, *parent;
-	__u32 dev = dentry->d_sb->s_dev, hash, policy;
+	void *inner = objects.lookup(&q->slot), *names = slots.lookup(&q->slot);
+	struct dentry *at = dentry, *below = dentry;
+	__u32 dev = dentry->d_sb->s_dev, hash, policy, mask;
 	struct object_key key = {};
-	struct object *object;
+	struct slot *named = 0;
 	struct inode *inode;
-	struct slot *named;
 	unsigned long i;
-	void *inner;
+	__u64 word;
 
-	if (!generation || !superblock_guarded(q->slot, dev))
+	if (!generation || !inner || !superblock_guarded(q->slot, dev))
 		return 0;
-	inner = objects.lookup(&q->slot);
-	if (!inner)
-		return 0;
-	policy = find_newborn(q, dentry, generation);
-	if (policy)
-		return policy;
+	mask = generation->filter_mask;
+	inode = dentry->d_inode;
+	if (inode) {
+		hash = object_hash(inode->i_ino, dev);
+		set_key(&key, inode, dev);
+		policy = newborn_policy(generation, &key, hash);
+		if (policy) {
+			q->object = key;
+			q->kind = KIND_INODE;
+			return policy;
+		}
+		if (filter_has(q->slot, mask, hash)) {
+			policy = inode_policy(q, inner, &key, 1);
+			if (policy)
+				return policy;
+		}
+	}
+#pragma clang loop unroll(disable)
+	for (i = 0; i < NBSP_WALK_MAX; i++) {
+		below = at;
+		at = at->d_parent;
+		if (at == below)
+			return at == dentry->d_sb->s_root ? 0 : POLICY_UNDECIDED;
+		inode = at->d_inode;
+		hash = object_hash(inode->i_ino, dev);
+		word = filter_word(q->slot, mask, hash);
+		if (!(((word >> (hash & 63)) | (word >> slot_bit(hash, below->d_name.len))) & 1))
+			continue;
+		set_key(&key, inode, dev);
+		named = hinted_slot(names, &key, below->d_name.name, below->d_name.len);
+		if (named)
+			break;
+		policy = inode_policy(q, inner, &key, 0);
+		if (policy)
+			return policy;
+	}
+	if (!named)
+		goto too_deep;
+	if (is_slot(named, below->d_name.name, below->d_name.len)) {
+		policy = below == dentry ? named->policy : named->tree_policy;
+		if (changes && below == dentry)
+			notify_change(&key, q->channel);
+		if (policy) {
+			q->object = key;
+			q->kind = KIND_SLOT;
+			return policy;
+		}
+	}
 #pragma clang loop unroll(disable)
 	for (i = 0; i < NBSP_WALK_MAX; i++) {
 		inode = at->d_inode;
-		if (inode) {
-			hash = object_hash(inode->i_ino, dev);
-			if (i && filter_has(q->slot, generation->filter_mask, slot_hash(hash, below->d_name.len))) {
-				key.ino = inode->i_ino;
-				key.dev = dev;
-				key.gen = inode->i_generation;
-				named = find_slot(q->slot, &key, below->d_name.name, below->d_name.len);
-				if (named) {
-					policy = i == 1 ? named->policy : named->tree_policy;
-					if (policy) {
-						q->object = key;
-						q->kind = KIND_SLOT;
-						if (changes && i == 1)
-							notify_change(&key, q->channel);
-						return policy;
-					}
-				}
-			}
-			if (filter_has(q->slot, generation->filter_mask, hash)) {
-				key.ino = inode->i_ino;
-				key.dev = dev;
-				key.gen = inode->i_generation;
-				object = bpf_map_lookup_elem(inner, &key);
-				if (object) {
-					policy = !i && object->policy ? object->policy : object->tree_policy;
-					if (policy) {
-						q->object = key;
-						q->kind = KIND_INODE;
-						return policy;
-					}
-				}
-			}
+		hash = object_hash(inode->i_ino, dev);
+		if (filter_has(q->slot, mask, hash)) {
+			set_key(&key, inode, dev);
+			policy = inode_policy(q, inner, &key, 0);
+			if (policy)
+				return policy;
 		}
-		parent = at->d_parent;
-		if (parent == at)
-			return 0;
 		below = at;
-		at = parent;
+		at = at->d_parent;
+		if (at == below)
+			return at == dentry->d_sb->s_root ? 0 : POLICY_UNDECIDED;
 	}
+too_deep:
 	q->kind = KIND_INODE;
 	return POLICY_UNDECIDED;
 }

@@ -57,7 +57,7 @@ static __always_inline __u32 bound_policy(struct question *q, void *dentry)
 	void *inode = 0, *parent = 0, *name = 0, *inner = objects.lookup(&q->slot);
 	struct object *object;
 	struct slot *named;
-	__u32 length = 0;
+	__u32 length = 0, hash;
 
 	READ(inode, dentry, dentry, d_inode);
 	inode_key(inode, &key);
@@ -74,14 +74,14 @@ static __always_inline __u32 bound_policy(struct question *q, void *dentry)
 	READ(inode, parent, dentry, d_inode);
 	inode_key(inode, &parent_key);
 	READ(length, dentry, dentry, d_name.len);
-	if (!filter_has(q->slot, generation->filter_mask,
-			slot_hash(object_hash(parent_key.ino, parent_key.dev), length)))
+	hash = object_hash(parent_key.ino, parent_key.dev);
+	if (!((filter_word(q->slot, generation->filter_mask, hash) >> slot_bit(hash, length)) & 1))
 		return 0;
 	q->kind = KIND_SLOT;
 	q->object = parent_key;
 	READ(name, dentry, dentry, d_name.name);
-	named = find_slot(q->slot, &parent_key, name, length);
-	return named ? named->policy : 0;
+	named = hinted_slot(slots.lookup(&q->slot), &parent_key, name, length);
+	return named && is_slot(named, name, length) ? named->policy : 0;
 }
 
 static __always_inline int check_unix(void *sk, __u8 channel)
@@ -131,8 +131,8 @@ static __always_inline __u32 relative_policy(struct question *q, __u32 length)
 	READ(inode, dentry, dentry, d_inode);
 	inode_key(inode, &q->object);
 	q->kind = KIND_SLOT;
-	named = find_slot(q->slot, &q->object, q->sun, length);
-	return named ? named->policy : 0;
+	named = hinted_slot(slots.lookup(&q->slot), &q->object, q->sun, length);
+	return named && is_slot(named, q->sun, length) ? named->policy : 0;
 }
 
 /* How many of eight bytes stand before the first NUL. */

@@ -133,7 +133,7 @@ class SlotKey(ctypes.Structure):
 class Slot(ctypes.Structure):
     """What protects a name, whatever inode stands there."""
 
-    _fields_ = [("policy", c_uint32), ("tree_policy", c_uint32)]
+    _fields_ = [("policy", c_uint32), ("tree_policy", c_uint32), ("name", c_uint64)]
 
 
 class EndpointKey(ctypes.Structure):

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from typing import Mapping
 
 from .. import abi
-from ..rules.plan import Clauses
+from ..rules.plan import Clauses, merge_clauses
 from .bound import Bound
 from .inspect import Key
-from .names import SLOT_WORDS, SUN_WORDS, name_hash, object_hash, slot_hash
+from .names import SLOT_WORDS, SUN_WORDS, name_hash, name_hint, object_hash, slot_bit
 
 BITS_PER_ENTRY = 128        # of the object filter: one false hit in about a hundred
 MIN_WORDS = 64
 ENDPOINT_PREFIX = 32        # bits before the address: protocol, padding, port
+ANY_NAME = 0
 WORD = struct.Struct("<Q")
 NOBODY = abi.Policy(count=1)
 NOBODY.clauses[0].access = 0xFF     # rule number 0, enforced, accepts no stamp
@@ -87,17 +88,24 @@ def _pack(key: Key) -> bytes:
 def _render_objects(bound: Bound, policies: Policies, image: Image) -> list[int]:
     hashes = []
     superblocks = [0] * abi.SB_WORDS
-    objects, slots = [], []
+    objects = []
+    slots: dict[bytes, tuple[Clauses, Clauses, int]] = {}
     for key, binding in bound.inodes.items():
         objects.append((_pack(key), struct.pack("<II", policies.number(binding.own), policies.number(binding.tree))))
         hashes.append(object_hash(key[1], key[0]))
         _mark(superblocks, key[0])
     for (folder, name), binding in bound.slots.items():
-        slots.append((_pack(folder) + WORD.pack(name_hash(name, SLOT_WORDS)),
-                      struct.pack("<II", policies.number(binding.own), policies.number(binding.tree))))
-        hashes.append(slot_hash(object_hash(folder[1], folder[0]), len(name)))
+        key = _pack(folder) + WORD.pack(name_hint(name))
+        own, tree, full = binding.own, binding.tree, name_hash(name, SLOT_WORDS)
+        if key in slots:        # two declared names that look alike: what protects one protects both
+            own, tree, full = merge_clauses(slots[key][0], own), merge_clauses(slots[key][1], tree), ANY_NAME
+        slots[key] = own, tree, full
+        folder_hash = object_hash(folder[1], folder[0])
+        hashes.append(folder_hash & ~63 | slot_bit(folder_hash, len(name)))
         _mark(superblocks, folder[0])
-    image.inner["objects"], image.inner["slots"] = objects, slots
+    image.inner["objects"] = objects
+    image.inner["slots"] = [(key, struct.pack("<IIQ", policies.number(own), policies.number(tree), full))
+                            for key, (own, tree, full) in slots.items()]
     image.superblocks = struct.pack(f"<{abi.SB_WORDS}Q", *superblocks)
     return hashes
 
@@ -125,6 +133,7 @@ def _render_exes(bound: Bound, bits: Mapping[int, int]) -> list[tuple[bytes, byt
 
 
 def _render_filter(hashes: list[int], image: Image) -> None:
+    """Set a bit for each hash: the word by its upper part, the bit by its last six."""
     words = MIN_WORDS
     while words < abi.FILTER_WORDS and words * 64 < len(hashes) * BITS_PER_ENTRY:
         words *= 2

@@ -28,11 +28,17 @@ def _tail(name: bytes) -> int:
     return _word(name, len(name) - 8) if len(name) >= 8 else 0
 
 
+def name_hint(name: bytes) -> int:
+    """Return the cheap hash of a name: length, first and last eight bytes."""
+    value = ((len(name) * MULTIPLIER & MASK) ^ _word(name, 0)) * MULTIPLIER & MASK
+    return (value ^ value >> 32 ^ _tail(name)) * MULTIPLIER & MASK
+
+
 def object_hash(ino: int, dev: int) -> int:
     """Return the 32-bit hash of an inode, for the filters."""
     return ((ino * MULTIPLIER & MASK) ^ (dev * DEVICE_MULTIPLIER & MASK)) >> 32
 
 
-def slot_hash(directory_hash: int, length: int) -> int:
-    """Return the hash of a name's place in the filter: its directory's, moved by the length of the name."""
-    return directory_hash ^ (length * LENGTH_MULTIPLIER & 0xFFFFFFFF)
+def slot_bit(directory_hash: int, length: int) -> int:
+    """Return a name's bit in the filter word of its directory, by the length of the name."""
+    return (directory_hash ^ (length * LENGTH_MULTIPLIER & 0xFFFFFFFF)) >> 26 & 63
