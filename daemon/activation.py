@@ -277,7 +277,8 @@ class Activation:
         self.detached, self.is_stale = None, False
         self.trouble.pop("detach", None)
         if is_kept:
-            is_new = before.last_good and not before.pending and before.digest != candidate.plan.digest
+            # with a confirmation to come, the generation before must be there to go back to, even if it is the same
+            is_new = before.last_good and not before.pending and (pending or before.digest != candidate.plan.digest)
             confirmed = before.last_good if is_new else before.previous
             self.save(Remembered(number, confirmed, candidate.plan.digest, pending, held_off, numbers))
             self.generations.sweep()

@@ -362,6 +362,14 @@ def test_ten_reloads_keep_two_generations_and_every_number(running: Running) -> 
 # -- confirm and rollback
 
 
+def test_rules_that_did_not_change_survive_the_way_back(running: Running) -> None:
+    """The first generation has none before it: going back from its like must not mean no rules at all."""
+    running.ask("reload", confirm_within_s=60)
+    running.ask("rollback")
+    status = running.ask("status")
+    assert [rule["id"] for rule in status["rules"]] == ["db-through-pooler"]
+
+
 def test_an_unconfirmed_reload_goes_back_by_itself(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     write(running.settings, MORE)
     running.ask("reload", confirm_within_s=1)
