@@ -260,6 +260,14 @@ def alternate(requests: list[dict[str, Any]], stop: str) -> list[list[int]]:
     return counts
 
 
+def repeat(times: int, act: str, *arguments: Any) -> list[int]:
+    """Do something many times; return how often it was [allowed, denied, else]."""
+    count = [0, 0, 0]
+    for _ in range(times):
+        count[{0: 0, 1: 1}.get(perform({"act": act, "args": arguments})["errno"], 2)] += 1
+    return count
+
+
 def pause(seconds: float) -> None:
     """Wait."""
     select.select([], [], [], seconds)
@@ -272,7 +280,7 @@ def rename(old: str, new: str) -> None:
 
 KNOWN: tuple[Callable[..., Any], ...] = (
     ask, connect, send_to, fire, fast_open, send_many, send_frame, send_raw, hold, use, drop, listen, heard, run,
-    in_fork, become, children, alternate, pause, rename, os.chdir, os.seteuid, os.unlink)
+    in_fork, become, children, alternate, repeat, pause, rename, os.chdir, os.seteuid, os.unlink)
 ACTS = {act.__name__: act for act in KNOWN}
 
 

@@ -10,6 +10,10 @@ from .host import Host, assert_balanced
 from .place import Place
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: takes more than five seconds")
+
+
 @pytest.fixture(scope="session")
 def session_host() -> Iterator[Host]:
     with Place("nbspd-native") as place:

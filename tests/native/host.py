@@ -116,11 +116,13 @@ class Host:
     def violations(self, rule: str) -> list[dict[str, Any]]:
         """Return the violations of a rule that the journal has."""
         self.status()
-        return [record for record in self.daemon.ask("journal", rule=rule)["records"] if record["kind"] == "violation"]
+        found: list[dict[str, Any]] = self.daemon.ask("journal", rule=rule)["records"]
+        return [record for record in found if record["kind"] == "violation"]
 
     def last(self, kind: str) -> dict[str, Any]:
         """Return the newest record of a kind."""
-        return [record for record in self.daemon.ask("journal")["records"] if record["kind"] == kind][-1]
+        found: list[dict[str, Any]] = self.daemon.ask("journal")["records"]
+        return [record for record in found if record["kind"] == kind][-1]
 
     @property
     def tier(self) -> str:
