@@ -4,9 +4,11 @@
  * cgroup_egress      every IP packet of every socket, after NAT of the address was decided: a packet to a protected endpoint
  *                    must come from a socket that was stamped at its connect or send.  Cuts connections that are older
  *                    than the rules.
- * interface_egress   the same at every network device: packet sockets, tunnels, what never was an inet socket.  Packets
- *                    without a full socket are the kernel's own (RST, TIME_WAIT) and pass when they carry no data and open
- *                    nothing; a forwarded packet to a protected endpoint has no socket of this host and is denied.
+ * interface_egress   the same at every network device: packet sockets, tunnels, what never was an inet socket; a forwarded
+ *                    packet to a protected endpoint has no socket of this host and is denied.
+ *
+ * The kernel's own packets (RST, the ACKs of TIME_WAIT) have no full socket, or the raw one that the kernel keeps for them.
+ * They pass when they carry no data and open nothing: without them each connection that a checkpoint closes would linger.
  *
  * The process named in the record is the one that ran when the packet left.
  */
@@ -169,10 +171,11 @@ static __always_inline int check_packet(struct __sk_buff *skb, __u8 channel)
 		sk = bpf_sk_fullsock(sk);
 	if (sk)
 		q.socket = sockets.sk_storage_get(sk, 0, 0);
-	else if (channel == CHANNEL_INTERFACE && is_bare_control(skb, &p))
-		return 1;
-	if (!q.socket)
+	if (!q.socket) {
+		if ((!sk || sk->type == SOCK_RAW) && is_bare_control(skb, &p))
+			return 1;
 		q.socket = &nobody;
+	}
 	q.addr = p.key.addr;
 	q.proto = p.key.proto;
 	q.ifindex = skb->ifindex;

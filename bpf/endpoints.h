@@ -14,6 +14,7 @@
 #define IPPROTO_ICMPV6 58
 #define IPPROTO_UDPLITE 136
 #define SOCK_STREAM 1
+#define SOCK_RAW 3
 #define ENDPOINT_BITS 160	/* proto, pad, port, address */
 
 static __always_inline __u16 swap16(__u16 value)
