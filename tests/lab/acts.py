@@ -160,7 +160,7 @@ ACTS: dict[str, Callable[..., Any]] = {
     "unlink": os.unlink,
     "mkdir": os.mkdir,
     "rmdir": os.rmdir,
-    "mknod": lambda path: os.mknod(path, 0o600),
+    "mknod": os.mkfifo,
     "chmod": lambda path: os.chmod(path, 0o777),
     "chown": lambda path: os.chown(path, 0, 0),
     "utime": os.utime,

@@ -21,7 +21,7 @@ Record = Mapping[str, Any]
 def as_alice(command: str | Sequence[str]) -> list[str]:
     """Return the command as root runs it in a session that alice logged in to: she is the operator."""
     line = command if isinstance(command, str) else shlex.join(command)
-    return ["sh", "-c", 'id -u alice > /proc/self/loginuid && exec sh -c "$0"', line]
+    return ["sh", "-c", 'uid=$(id -u alice) && echo $uid > /proc/self/loginuid && exec sh -c "$0"', line]
 
 
 def perform(guest: Guest, acts: Sequence[Act]) -> list[str]:
@@ -84,6 +84,12 @@ class Applied:
             if found:
                 return found
             assert time.monotonic() < deadline, f"no violation of {rule} with {wanted}; there is: {records}"
+
+    def count(self, rule: str, **wanted: object) -> int:
+        """Return how many records with these values there are since the rules were applied."""
+        records = answer(self.guest, f"journal --rule {rule} --limit 1000")["records"]
+        return sum(record["seq"] > self.begins_after and all(record.get(key) == value for key, value in wanted.items())
+                   for record in records)
 
     def coverage(self, rule: str) -> dict[str, str]:
         """Return the state of each of the rule's channels."""

@@ -41,7 +41,7 @@ def applied(guest: Guest) -> Iterator[Applied]:
 def agent(guest: Guest, script: str) -> list[str]:
     """Run the agent once for each line of the script; return the last line that each printed."""
     line = "while read -r words; do /usr/local/bin/payroll-agent $words 2>&1 | tail -n 1; done"
-    return guest.run(line, 60, stdin=script, check=True).output.splitlines()
+    return guest.run(line, 60, stdin=f"{script}\n", check=True).output.splitlines()
 
 
 def test_agent_may_do_everything(guest: Guest, applied: Applied) -> None:

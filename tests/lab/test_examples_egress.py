@@ -96,4 +96,4 @@ def test_squid_of_somebody_else_does_not_count(guest: Guest, applied: Applied) -
 
 def test_coverage_calls_the_plain_ways_enforced(guest: Guest, applied: Applied) -> None:
     assert applied.state(RULE).startswith("enforced")
-    assert {applied.coverage(RULE)[channel] for channel in ("connect", "send", "packet")} == {"enforced"}
+    assert {applied.coverage(RULE)[channel] for channel in ("connect", "send", "older-connection")} == {"enforced"}
