@@ -35,9 +35,9 @@ def address_of(address: Any) -> Any:
     return tuple(address)
 
 
-def open_socket(family: str, kind: str) -> socket.socket:
+def open_socket(family: str, kind: str, protocol: int = 0) -> socket.socket:
     """Return a socket that does not wait for ever."""
-    made = socket.socket(FAMILIES[family], TYPES[kind])
+    made = socket.socket(FAMILIES[family], TYPES[kind], protocol)
     made.settimeout(TIMEOUT_S)
     if family == "unix" and kind == "dgram":
         made.bind("")           # autobind, so that the answer finds us
@@ -52,9 +52,9 @@ def ask(family: str, kind: str, address: Any, say: str = "SELECT 1") -> str:
         return made.recv(1024).decode()
 
 
-def connect(family: str, kind: str, address: Any) -> None:
+def connect(family: str, kind: str, address: Any, protocol: int = 0) -> None:
     """Connect and leave."""
-    with open_socket(family, kind) as made:
+    with open_socket(family, kind, protocol) as made:
         made.connect(address_of(address))
 
 
@@ -122,10 +122,10 @@ def udp_packet(host: str, port: int, data: bytes, source: str = "127.0.0.1") -> 
     return head[:10] + struct.pack("!H", ~total & 0xffff) + head[12:] + udp
 
 
-def send_frame(host: str, port: int, say: str, device: str = "lo") -> int:
+def send_frame(host: str, port: int, say: str, device: str = "lo", source: str = "127.0.0.1") -> int:
     """Send a datagram from a packet socket, below every inet socket."""
     with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM) as made:
-        return made.sendto(udp_packet(host, port, say.encode()), (device, 0x0800, 0, 0, bytes(6)))
+        return made.sendto(udp_packet(host, port, say.encode(), source), (device, 0x0800, 0, 0, bytes(6)))
 
 
 def send_raw(host: str, port: int, say: str) -> int:
@@ -211,6 +211,17 @@ def run(argv: list[str], timeout_s: float = 10.0) -> dict[str, Any]:
     return {"status": done.returncode, "out": done.stdout, "err": done.stderr}
 
 
+def in_thread(act: str, *arguments: Any) -> Any:
+    """Do something in another thread and return its value; what it raises is raised here."""
+    found: list[dict[str, Any]] = []
+    thread = threading.Thread(target=lambda: found.append(perform({"act": act, "args": arguments})))
+    thread.start()
+    thread.join()
+    if found[0]["errno"] != 0:
+        raise OSError(found[0]["errno"], found[0]["error"])
+    return found[0]["value"]
+
+
 def in_fork(act: str, *arguments: Any, **named: Any) -> Any:
     """Do something in a forked child and return its value; what it raises is raised here."""
     reader, writer = os.pipe()
@@ -280,7 +291,7 @@ def rename(old: str, new: str) -> None:
 
 KNOWN: tuple[Callable[..., Any], ...] = (
     ask, connect, send_to, fire, fast_open, send_many, send_frame, send_raw, hold, use, drop, listen, heard, run,
-    in_fork, become, children, alternate, repeat, pause, rename, os.chdir, os.seteuid, os.unlink)
+    in_thread, in_fork, become, children, alternate, repeat, pause, rename, os.chdir, os.seteuid, os.unlink)
 ACTS = {act.__name__: act for act in KNOWN}
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from .host import TCP_PORT, UDP_PORT, Host, assert_allowed, assert_denied
 
+MPTCP = 262         # IPPROTO_MPTCP, which Python 3.11 does not name
+
 # family and address of every name that this host has for its loopback endpoint
 LOCAL = (("inet", "127.0.0.1"), ("inet", "127.0.0.2"), ("inet", "127.200.3.4"), ("inet", "0.0.0.0"), ("inet6", "::1"),
          ("inet6", "::"), ("inet6", "::ffff:127.0.0.1"), ("inet6", "::ffff:127.9.9.9"), ("inet6", "::ffff:0.0.0.0"),
@@ -65,6 +67,21 @@ def test_fast_open(host: Host) -> None:
     assert_denied([("client", client.do("fast_open", "inet", where))])
     assert_denied([("client", client.do("fast_open", "inet6", ["::1", TCP_PORT]))])
     assert_allowed([("pooler", pooler.do("fast_open", "inet", where))])
+
+
+def test_multipath_tcp(host: Host) -> None:
+    where = ("inet", "stream", ["127.0.0.1", TCP_PORT], MPTCP)
+    host.write()
+    host.reload()
+    client, pooler = host.actor(), host.actor("pooler")
+    outcome = client.do("connect", *where)
+    host.apply({"tcp": [f"127.0.0.1:{TCP_PORT}"]}, id="mptcp")
+    if outcome.errno in (errno.EPROTONOSUPPORT, errno.ENOPROTOOPT, errno.EINVAL):       # not in this kernel
+        assert client.do("connect", *where).errno == outcome.errno
+        return
+    assert_allowed([("before the rules", outcome)])
+    assert_denied([("client", client.do("connect", *where))])
+    assert_allowed([("pooler", pooler.do("connect", *where))])
 
 
 def test_connections_older_than_the_rules_are_cut(host: Host) -> None:

@@ -23,6 +23,12 @@ def test_a_fork_keeps_the_stamp(host: Host) -> None:
     assert_denied([("fork of a stranger", host.actor().do("in_fork", *ASK))])
 
 
+def test_a_thread_has_the_stamp_of_its_process(host: Host) -> None:
+    host.apply(DB, id="thread")
+    assert_allowed([("thread", host.actor("pooler").do("in_thread", *ASK))])
+    assert_denied([("thread of a stranger", host.actor().do("in_thread", *ASK))])
+
+
 def test_exec_drops_a_self_stamp(host: Host) -> None:
     host.apply(DB, id="exec")
     pooler = host.actor("pooler")
