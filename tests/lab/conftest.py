@@ -1,4 +1,4 @@
-"""The guests that the lab's tests run in: one boot for each combination of kernel and tier, one after the other."""
+"""The guests that the lab's tests run in: one boot for each combination of kernel and tier."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Iterator
 import pytest
 
 from . import KERNELS, TIERS, Guest, LabError
+from .fleet import Fleet
 
 # NBSPD_LAB_MATRIX="newest:lsm,newest:fmod_ret" chooses others.
 MATRIX = "6.1:lsm,6.1:fmod_ret,6.12:lsm,6.12:fmod_ret,6.12:socket"
@@ -24,14 +25,29 @@ def combinations() -> list[tuple[str, str]]:
     return [(pair[0], pair[1]) for pair in pairs]
 
 
+FLEET = Fleet()
+
+
 @pytest.fixture(scope="session", params=combinations(), ids=":".join)
 def guest(request: pytest.FixtureRequest) -> Iterator[Guest]:
     """A booted Debian with nbspd installed; tests leave it as they found it, since all of them share it."""
-    kernel, tier = request.param
-    with Guest(kernel, tier) as booted:
-        yield booted
-        bugs = [sign for sign in KERNEL_BUGS if sign in booted.console()]
-        assert not bugs, f"the kernel reported {bugs}:\n{booted.console()[-8000:]}"
+    booted = FLEET.take(request.param)
+    yield booted
+    console = booted.console()
+    booted.stop()
+    bugs = [sign for sign in KERNEL_BUGS if sign in console]
+    assert not bugs, f"the kernel reported {bugs}:\n{console[-8000:]}"
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Tell the fleet which guests the chosen tests will want."""
+    wanted = [item.callspec.params.get("guest") for item in session.items if hasattr(item, "callspec")]
+    FLEET.expect([pair for pair in dict.fromkeys(wanted) if pair])
+
+
+def pytest_sessionfinish() -> None:
+    """Leave nothing running."""
+    FLEET.close()
 
 
 def pytest_exception_interact(node: pytest.Item, report: pytest.TestReport) -> None:
