@@ -169,6 +169,16 @@ static __always_inline void set_key(struct object_key *key, struct inode *inode,
 	key->gen = inode->i_generation;
 }
 
+#define SB_NOUSER (1UL << 31)	/* no file system of user space: pipes, sockets, memfds, whose dentries stand alone */
+
+/* Does a walk that ended here say what the file lies below? */
+static __always_inline int has_path(struct dentry *top)
+{
+	struct super_block *sb = top->d_sb;
+
+	return sb->s_root == top || (sb->s_flags & SB_NOUSER);
+}
+
 /*
  * Returns the policy of the file that `dentry` names, 0 for none; fills q->object and q->kind.  `changes`: the access
  * creates, removes or replaces this name, of which the daemon wants to know where a path is declared.
@@ -216,7 +226,7 @@ static __always_inline __u32 find_policy(struct question *q, struct dentry *dent
 		below = at;
 		at = at->d_parent;
 		if (at == below)
-			return at == dentry->d_sb->s_root ? 0 : POLICY_UNDECIDED;
+			return has_path(at) ? 0 : POLICY_UNDECIDED;
 		inode = at->d_inode;
 		hash = object_hash(inode->i_ino, dev);
 		word = filter_word(q->slot, mask, hash);
@@ -255,7 +265,7 @@ static __always_inline __u32 find_policy(struct question *q, struct dentry *dent
 		below = at;
 		at = at->d_parent;
 		if (at == below)
-			return at == dentry->d_sb->s_root ? 0 : POLICY_UNDECIDED;
+			return has_path(at) ? 0 : POLICY_UNDECIDED;
 	}
 too_deep:
 	q->kind = KIND_INODE;
