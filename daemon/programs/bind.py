@@ -54,6 +54,7 @@ class _Binder:
         self._folders: dict[str, tuple[str, Inode | None]] = {}
         self._trees: dict[str, Clauses] = {}
         self._missing: list[str] = []
+        self._places: dict[str, str] | None = None      # where each path is declared: made for the first problem
 
     # -- checkpoints
 
@@ -145,7 +146,7 @@ class _Binder:
             try:
                 self._bind_path(target)
             except OSError as error:
-                self._say(self._where(target), f"cannot look at {target.path}: {error.strerror}", "correct the path")
+                self._say(target.path, f"cannot look at {target.path}: {error.strerror}", "correct the path")
         self._bind_mounts_below()
         self.bound.missing = tuple(self._missing)
 
@@ -156,18 +157,18 @@ class _Binder:
         if real != target.path:
             self._bind_name(real, target, clauses)
         inode = self.inspector.look(real)
-        if inode is None or not self._is_supported(inode, target.path, self._where(target)):
+        if inode is None or not self._is_supported(inode, target.path, target.path):
             return
         if target.kind == "tree" and not stat.S_ISDIR(inode.mode):
-            self._say(self._where(target), f"{target.path} is not a directory", "declare it under files:")
+            self._say(target.path, f"{target.path} is not a directory", "declare it under files:")
             return
         if target.kind == "device":
             if not (stat.S_ISCHR(inode.mode) or stat.S_ISBLK(inode.mode)):
-                self._say(self._where(target), f"{target.path} is not a device", "declare it under files:")
+                self._say(target.path, f"{target.path} is not a device", "declare it under files:")
                 return
             self._add((abi.RDEV_DEV, inode.rdev, 0), target, clauses)
         if target.kind != "tree" and stat.S_ISDIR(inode.mode):
-            self._say(self._where(target), f"{target.path} is a directory", "declare it under trees:")
+            self._say(target.path, f"{target.path} is a directory", "declare it under trees:")
             return
         self._add(inode.key, target, clauses)
 
@@ -181,7 +182,7 @@ class _Binder:
         if inode is None:
             self._missing.append(path)
             return
-        if not self._is_supported(inode, path, self._where(target)):
+        if not self._is_supported(inode, path, target.path):
             return
         binding = self.bound.slots.setdefault((inode.key, os.fsencode(name)), Binding())
         binding.own = merge_clauses(binding.own, clauses)
@@ -251,14 +252,15 @@ class _Binder:
                       "protect what makes or serves them instead")
         return not inode.unsupported
 
-    def _where(self, target: PathTarget) -> str:
-        for resource in self.plan.resources:
-            if target.path in (*resource.files, *resource.trees, *resource.exec, *resource.devices, *resource.unix):
-                return resource.where
-        return target.path
+    def _where(self, path: str) -> str:
+        if self._places is None:
+            self._places = {one: resource.where for resource in self.plan.resources for one in
+                            (*resource.files, *resource.trees, *resource.exec, *resource.devices, *resource.unix)}
+        return self._places.get(path, path)
 
     def _say(self, where: str, what: str, right: str) -> None:
-        problem = Problem(where, what, right)
+        """Note a problem; `where` is a position in the rules, or a declared path."""
+        problem = Problem(self._where(where), what, right)
         if problem not in self.problems:
             self.problems.append(problem)
 

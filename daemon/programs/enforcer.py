@@ -105,12 +105,13 @@ class Enforcer:
         candidates = [stamping.Candidate(by_index[index], one,
                                          frozenset(by_index[names.index(name)] for name in one.checkpoint.after))
                       for index, one in enumerate(bound.checkpoints)]
+        fresh = frozenset(assigned.by_identity.values()) - frozenset(self._bits.by_identity.values())
         devices = {one.exe: os.stat(one.checkpoint.exe).st_dev for one in bound.checkpoints}
-        stamping.stamp_running(self.tables, candidates, devices)
+        stamping.stamp_running(self.tables, candidates, devices, fresh)
         stamp_bits.save(self._bits_file, self.epoch, stamp_bits.Bits(
             {**self._bits.by_identity, **assigned.by_identity}, assigned.following))
         write.flip(self.tables, slot)
-        stamping.stamp_running(self.tables, candidates, devices)
+        stamping.stamp_running(self.tables, candidates, devices, fresh)
         # from here on only this generation's bits are taken; the one before is overwritten by the next
         self._bits = assigned
         self._bound, self._generation = bound, generation

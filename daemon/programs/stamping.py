@@ -8,7 +8,7 @@ nothing new. A stale `self` stamp does no harm, since it counts only while the p
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Iterable, Mapping
+from typing import Iterable, Mapping, Sequence
 
 from .. import abi
 from ..kernel import bpf
@@ -30,11 +30,13 @@ class Candidate:
 
 
 def deserved(processes: Mapping[int, ProcessFacts], exes: Mapping[tuple[int, int], tuple[Candidate, ...]],
-             held: Mapping[int, frozenset[int]], children: frozenset[int]) -> dict[int, frozenset[int]]:
+             held: Mapping[int, frozenset[int]], children: frozenset[int],
+             fresh: frozenset[int] | None = None) -> dict[int, frozenset[int]]:
     """Return the stamps that each process should carry, those it has included; pure.
 
     `exes` is by (device, inode number) of the program; `held` by pid. A process inherits what its ancestors' stamps of
-    kind `children` give it, and earns its program's own.
+    kind `children` give it, and earns its program's own; only stamps in `fresh` (None: all) are given so, since of
+    the others the kernel knows better who earned them.
     """
     found: dict[int, frozenset[int]] = {}
 
@@ -46,10 +48,12 @@ def deserved(processes: Mapping[int, ProcessFacts], exes: Mapping[tuple[int, int
         for one in reversed(chain):
             process = processes[one]
             before = found.get(process.ppid, frozenset())
-            kept = (before & children) | held.get(one, frozenset())
+            mine = held.get(one, frozenset())
+            kept = before & children if fresh is None else before & children & fresh
             earned = {candidate.bit for candidate in exes.get((process.exe_dev, process.exe_ino), ())
-                      if candidate.after <= before | kept and _runs_in(process, candidate.checkpoint.cgroup)}
-            found[one] = kept | earned
+                      if (fresh is None or candidate.bit in fresh) and candidate.after <= before | kept | mine
+                      and _runs_in(process, candidate.checkpoint.cgroup)}
+            found[one] = kept | mine | earned
         return found.get(pid, frozenset())
 
     for pid in processes:
@@ -79,11 +83,16 @@ def stamp_value(start_ticks: int, bits: Iterable[int]) -> bytes:
     return bytes(stamp)
 
 
-def stamp_running(tables: Tables, candidates: Iterable[Candidate], devices: Mapping[Key, int]) -> int:
-    """Stamp every running process that deserves it and return how many passes it took.
+def stamp_running(tables: Tables, candidates: Sequence[Candidate], devices: Mapping[Key, int],
+                  fresh: frozenset[int]) -> int:
+    """Give the stamps in `fresh` to every running process that deserves them; return how many passes it took.
 
+    A checkpoint that was declared before is not among them: the kernel saw each of its processes start, and /proc can
+    be made to lie (PR_SET_MM_EXE_FILE), nor does it tell a child that is older than its parent's program.
     `devices` gives the st_dev of each checkpoint's program, since /proc speaks of that and not of the superblock.
     """
+    if not fresh:
+        return 0
     exes: dict[tuple[int, int], tuple[Candidate, ...]] = {}
     children = frozenset(one.bit for one in candidates if one.checkpoint.checkpoint.stamp == "children")
     for one in candidates:
@@ -94,7 +103,7 @@ def stamp_running(tables: Tables, candidates: Iterable[Candidate], devices: Mapp
         stamps = read_stamps(tables)
         held = {pid: bits for pid, (ticks, bits) in stamps.items()
                 if pid in processes and processes[pid].start_ticks == ticks}
-        wanted = deserved(processes, exes, held, children)
+        wanted = deserved(processes, exes, held, children, fresh)
         news = {pid: bits for pid, bits in wanted.items() if bits - held.get(pid, frozenset())
                 and len(held.get(pid, frozenset())) < abi.STAMPS_HELD}
         if not news:
