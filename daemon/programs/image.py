@@ -95,11 +95,11 @@ def _render_objects(bound: Bound, policies: Policies, image: Image) -> list[int]
         hashes.append(object_hash(key[1], key[0]))
         _mark(superblocks, key[0])
     for (folder, name), binding in bound.slots.items():
-        key = _pack(folder) + WORD.pack(name_hint(name))
+        name_key = _pack(folder) + WORD.pack(name_hint(name))
         own, tree, full = binding.own, binding.tree, name_hash(name, SLOT_WORDS)
-        if key in slots:        # two declared names that look alike: what protects one protects both
-            own, tree, full = merge_clauses(slots[key][0], own), merge_clauses(slots[key][1], tree), ANY_NAME
-        slots[key] = own, tree, full
+        if name_key in slots:        # two declared names that look alike: what protects one protects both
+            own, tree, full = merge_clauses(slots[name_key][0], own), merge_clauses(slots[name_key][1], tree), ANY_NAME
+        slots[name_key] = own, tree, full
         folder_hash = object_hash(folder[1], folder[0])
         hashes.append(folder_hash & ~63 | slot_bit(folder_hash, len(name)))
         _mark(superblocks, folder[0])
