@@ -9,7 +9,11 @@
 
 static __always_inline __u32 object_hash(__u64 ino, __u32 dev)
 {
-	return ((ino * 0x9E3779B97F4A7C15ULL) ^ ((__u64)dev * 0xC2B2AE3D27D4EB4FULL)) >> 32;
+	__u64 hash = (ino * 0x9E3779B97F4A7C15ULL) ^ ((__u64)dev * 0xC2B2AE3D27D4EB4FULL);
+
+	/* twice: inode numbers come in runs, and one multiplication keeps them in runs */
+	hash = (hash ^ (hash >> 32)) * 0x9E3779B97F4A7C15ULL;
+	return hash >> 32;
 }
 
 /* The word of the object filter for a hash; every index that is made here exists. */

@@ -36,7 +36,8 @@ def name_hint(name: bytes) -> int:
 
 def object_hash(ino: int, dev: int) -> int:
     """Return the 32-bit hash of an inode, for the filters."""
-    return ((ino * MULTIPLIER & MASK) ^ (dev * DEVICE_MULTIPLIER & MASK)) >> 32
+    value = (ino * MULTIPLIER & MASK) ^ (dev * DEVICE_MULTIPLIER & MASK)
+    return ((value ^ value >> 32) * MULTIPLIER & MASK) >> 32
 
 
 def slot_bit(directory_hash: int, length: int) -> int:
