@@ -12,6 +12,7 @@ from .host import TCP_PORT, UDP_PORT, Host, assert_allowed, assert_denied
 DB = {"tcp": [f"127.0.0.1:{TCP_PORT}"]}
 CONNECT = ("connect", "inet", "stream", ["127.0.0.1", TCP_PORT])
 RELOADS = int(os.environ.get("NBSPD_RELOADS", "40"))     # 1000 for the whole proof
+NICE = 10                   # the load takes what the daemon leaves
 X, Y, Z = UDP_PORT, UDP_PORT + 10, UDP_PORT + 20
 
 
@@ -107,6 +108,7 @@ def test_no_verdict_mixes_two_rule_sets(host: Host) -> None:
     actors = {name: host.actor(name) for name in names}
     acts = [{"act": "fire", "args": ["inet", ["127.0.0.1", port]]} for port in (X, Y, Z)]
     for actor in actors.values():
+        actor.do("nice", NICE)
         actor.start("alternate", acts, str(stop))
     generations = {first: "A"}
     try:
