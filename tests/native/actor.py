@@ -38,6 +38,9 @@ class Outcome:
 class Dead(Exception):
     """The process of an actor has ended; the exit status is the argument (negative: the signal)."""
 
+    def __str__(self) -> str:
+        return f"a process of ours ended with status {self.args[0]}"
+
 
 def copy_program(path: Path) -> Path:
     """Make a program of that name which a rule can call a checkpoint: a copy of Python, an ELF file like any other."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from types import FrameType
 from typing import Iterator
 
 import pytest
@@ -14,8 +16,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes more than five seconds")
 
 
+def interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
 @pytest.fixture(scope="session")
 def session_host() -> Iterator[Host]:
+    signal.signal(signal.SIGTERM, interrupt)        # so that everything is removed also then
     with Place("nbspd-native") as place:
         yield Host(place)
 
