@@ -121,8 +121,7 @@ def tell(place: Place) -> Pinned:
     quote("nbsp coverage --rule db-through-pooler", [
         *shown[:COVERAGE_SHOWN], *([paint(f"({len(shown) - COVERAGE_SHOWN - 2} more)", DIM)]
                                    if len(shown) > COVERAGE_SHOWN + 2 else []), *shown[-2:]])
-    print(paint("  Open to whoever is outside that cgroup: the demo judges its own processes only, nbspd the whole host.\n",
-                DIM))
+    print(paint("  Open to whoever is outside that cgroup: the demo judges its own processes, nbspd the host.\n", DIM))
     verified = daemon.nbsp("journal", "verify").returncode == 0
     expect("the chain of hashes of the journal", verified, "whole" if verified else "broken", "whole")
     totals = daemon.nbsp_json("status")["totals"]

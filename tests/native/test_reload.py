@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from .actor import PYTHON
 from .host import TCP_PORT, UDP_PORT, Host, assert_allowed, assert_denied
 
 DB = {"tcp": [f"127.0.0.1:{TCP_PORT}"]}
@@ -110,6 +111,11 @@ def test_no_verdict_mixes_two_rule_sets(host: Host) -> None:
     for actor in actors.values():
         actor.do("nice", NICE)
         actor.start("alternate", acts, str(stop))
+    z = ("fire", "inet", ["127.0.0.1", Z])
+    family = host.actor("agent")            # whose children come and go while the sets change
+    family.start("alternate", [{"act": "in_fork", "args": z},
+                               {"act": "children", "args": [str(host.programs["agent"]), *z]},
+                               {"act": "children", "args": [str(PYTHON), *z]}], str(stop))
     generations = {first: "A"}
     try:
         for number in range(RELOADS):
@@ -118,7 +124,10 @@ def test_no_verdict_mixes_two_rule_sets(host: Host) -> None:
     finally:
         stop.touch()
     counts = {name: actor.finish().value for name, actor in actors.items()}
+    forked, executed, strangers = family.finish().value
     stop.unlink()
+    assert forked[1:] == executed[1:] == [0, 0] and strangers[0] == strangers[2] == 0, (forked, executed, strangers)
+    assert forked[0] and executed[0] and strangers[1]
     for name, ports in counts.items():
         assert all(other == 0 for _, _, other in ports), (name, ports)
     for name in ("pooler", "bastion"):                      # each allowed at either, now and then

@@ -40,6 +40,15 @@ def test_exec_drops_a_self_stamp(host: Host) -> None:
     assert_allowed([("the pooler again", pooler.do(*ASK))])
 
 
+def test_exec_by_a_thread(host: Host) -> None:
+    host.apply(DB, id="exec-thread")
+    pooler, client = host.actor("pooler"), host.actor()
+    assert_allowed([("exec", pooler.do("in_thread", "become", str(PYTHON)))])
+    assert_denied([("a stranger now", pooler.do(*ASK))])
+    assert_allowed([("exec", client.do("in_thread", "become", str(host.programs["pooler"]))),
+                    ("the pooler now", client.do(*ASK))])
+
+
 def test_children_keep_a_stamp_of_that_kind(host: Host) -> None:
     host.apply(DB, id="children", checkpoints={"pooler": {"stamp": "children"}})
     pooler = host.actor("pooler")
