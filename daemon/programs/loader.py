@@ -24,6 +24,7 @@ from .child import spawn
 BUILD_TIMEOUT_S = 600.0
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 STDERR_KEPT = 2000
+NEEDED = ("kernel", "root", "btf", "lockdown", "bcc")       # without one of these there is nothing to try
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def load(settings: Settings, cgroup: Path) -> Loaded:
             report = LoadReport(manifest["tier"], True, time.monotonic() - begin, digest, programs,
                                 tuple(manifest["tried"]))
             return Loaded(report, maps, links)
+    _require_host()
     try:
         settings.pins.mkdir(parents=True, exist_ok=True)
         os.chmod(settings.pins, 0o700)
@@ -95,11 +97,16 @@ def load(settings: Settings, cgroup: Path) -> Loaded:
     return Loaded(report, maps, links)
 
 
+def _require_host() -> None:
+    """Raise HostError for the first thing that loading needs and this host lacks; not knowing is no reason."""
+    for name in NEEDED:
+        found = features.probe(name)
+        if found.state == "no":
+            raise HostError(found.reason, found.remedy)
+
+
 def _build(tier: str, maps: Path, links: Path, cgroup: Path) -> dict[str, Any]:
     order = {"tier": tier, "sources": str(bpf_sources()), "maps": str(maps), "links": str(links), "cgroup": str(cgroup)}
-    if features.probe("bcc").state == "no":
-        remove(links)
-        raise HostError("bcc is not installed for this Python", "run: apt install python3-bpfcc")
     with tempfile.TemporaryFile() as said:
         process = spawn("programs.build", stdin=subprocess.PIPE, stderr=said)
         try:
@@ -114,6 +121,8 @@ def _build(tier: str, maps: Path, links: Path, cgroup: Path) -> dict[str, Any]:
         words = said.read().decode(errors="replace")
     try:
         report: dict[str, Any] = json.loads(answer)
+        if not isinstance(report, dict):
+            raise ValueError(f"{report} is no report")
         return report
     except ValueError as error:
         remove(links)
@@ -162,8 +171,12 @@ def _write_manifest(settings: Settings, report: LoadReport, links: Path) -> None
 def retire_others(settings: Settings, loaded: Loaded) -> None:
     """Remove the programs and tables of former daemons; what is loaded now has taken over."""
     for folder in settings.pins.iterdir():
-        if folder.name.startswith(("links-", "maps-")) and folder not in (loaded.maps, loaded.links):
+        if _is_ours(folder) and folder not in (loaded.maps, loaded.links):
             remove(folder)
+
+
+def _is_ours(folder: Path) -> bool:
+    return folder.name.startswith(("links-", "maps-")) and folder.is_dir() and not folder.is_symlink()
 
 
 def remove(folder: Path) -> None:
@@ -177,7 +190,7 @@ def forget(settings: Settings) -> None:
     """Unpin everything of ours."""
     if settings.pins.is_dir():
         for folder in sorted(settings.pins.iterdir()):      # links before maps
-            if folder.name.startswith(("links-", "maps-")):
+            if _is_ours(folder):
                 remove(folder)
         settings.pins.rmdir()
     _manifest(settings).unlink(missing_ok=True)
