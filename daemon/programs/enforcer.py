@@ -98,6 +98,9 @@ class Enforcer:
         assigned, wiped = stamp_bits.assign(self._bits, [identities[name] for name in names])
         by_index = {index: assigned.by_identity[identities[name]] for index, name in enumerate(names)}
         image = render(bound, by_index)
+        # the kernel gives new bits from stage() on; whatever comes of this, none of them gets another meaning unwiped
+        self._bits = stamp_bits.Bits(self._bits.by_identity, assigned.following)
+        stamp_bits.save(self._bits_file, self.epoch, self._bits)
         if wiped:
             write.wipe_bits(self.tables, wiped)
         write.write_checkpoints(self.tables, bound, by_index, self._declare_units(bound))
