@@ -14,6 +14,7 @@ from typing import Callable
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+KEPT_UNUSED_S = 14 * 86400
 
 
 def cache_folder() -> Path:
@@ -43,6 +44,7 @@ def built(name: str, build: Callable[[Path], None]) -> Path:
     with open(cache_folder() / f"{name.split('-')[0]}.lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if final.is_dir():
+            os.utime(final)
             return final
         say(f"building {name} (once; kept in {cache_folder()})")
         begin = time.monotonic()
@@ -54,4 +56,12 @@ def built(name: str, build: Callable[[Path], None]) -> Path:
         finally:
             shutil.rmtree(work, ignore_errors=True)
         say(f"built {name} in {time.monotonic() - begin:.0f} s")
+        _forget(name.rsplit("-", 1)[0])
         return final
+
+
+def _forget(kind: str) -> None:
+    """Remove what of this kind nobody has used for two weeks."""
+    for folder in cache_folder().glob(f"{kind}-*"):
+        if folder.is_dir() and folder.stat().st_mtime < time.time() - KEPT_UNUSED_S:
+            shutil.rmtree(folder, ignore_errors=True)
