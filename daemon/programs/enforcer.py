@@ -16,7 +16,7 @@ from ..kernel.ringbuf import RingBuffer
 from ..paths import Settings
 from ..rules.plan import Plan
 from . import bits as stamp_bits
-from . import loader, stamping, write
+from . import held, loader, stamping, write
 from .bind import bind
 from .bound import Bound, Names
 from .child import spawn
@@ -45,6 +45,7 @@ class Enforcer:
         self._generation = 0
         self.refused_interfaces: dict[int, str] = {}
         self._children: list[subprocess.Popen[bytes]] = []
+        self._held: list[int] = []
 
     @classmethod
     def start(cls, settings: Settings) -> "Enforcer":
@@ -76,6 +77,10 @@ class Enforcer:
         """Take over what is active already: the kernel's tables stay, this is for the words."""
         self._bound, self._generation = bound, generation
         self._name_stamps(bound)
+        try:
+            self._hold(self._programs(bound))
+        except (OSError, ValueError):
+            pass        # replaced in this moment; the names are looked up again right after an adoption
         loader.retire_others(self.settings, self.loaded)
 
     def apply(self, bound: Bound, generation: int) -> None:
@@ -84,7 +89,13 @@ class Enforcer:
         Raises LoadError.
         """
         try:
-            self._apply(bound, generation)
+            programs = self._programs(bound)
+            try:
+                self._apply(bound, generation)
+            except BaseException:
+                held.release(programs)
+                raise
+            self._hold(programs)
         except OSError as error:
             raise LoadError(f"the kernel refused generation {generation}: {error.strerror or error}",
                             "the generation before stays active; run: nbsp status") from error
@@ -119,6 +130,14 @@ class Enforcer:
         self._bits = assigned
         self._bound, self._generation = bound, generation
         self._name_stamps(bound)
+
+    @staticmethod
+    def _programs(bound: Bound) -> list[int]:
+        return held.hold((one.checkpoint.exe, one.exe) for one in bound.checkpoints)
+
+    def _hold(self, programs: list[int]) -> None:
+        held.release(self._held)
+        self._held = programs
 
     def _name_stamps(self, bound: Bound) -> None:
         identities = stamp_bits.identities(bound.checkpoints)
@@ -221,6 +240,7 @@ class Enforcer:
     def close(self) -> None:
         """Let go of everything; enforcement goes on."""
         self._reap(is_waiting=True)
+        held.release(self._held)
         self.ring.close()
         self.notices.close()
         self.tables.close()

@@ -34,6 +34,18 @@ def test_a_new_address_of_the_host(host: Host, address: str) -> None:
     assert_allowed([("pooler", host.actor("pooler").do("ask", *where))])
 
 
+def held_inodes(host: Host) -> set[int]:
+    """Return the numbers of the inodes that the daemon holds open."""
+    assert host.daemon.process is not None
+    found = set()
+    for entry in os.scandir(f"/proc/{host.daemon.process.pid}/fd"):
+        try:
+            found.add(os.stat(entry.path).st_ino)
+        except FileNotFoundError:
+            continue
+    return found
+
+
 def test_another_program_in_the_place_of_a_checkpoint(host: Host) -> None:
     program = host.programs["other"]
     host.apply(DB, id="replaced", only_through=["other"])
@@ -44,8 +56,10 @@ def test_another_program_in_the_place_of_a_checkpoint(host: Host) -> None:
     shutil.copy(program, fresh)
     os.rename(fresh, program)                   # as a package upgrade does it
     assert os.stat(program).st_ino != before
+    assert held_inodes(host) >= {before}, "its number may be given to a file of anybody's"
     if host.tier == "socket":
         assert_denied([("not declared yet", host.actor("other").do(*ASK))])
     host.reload()
+    assert before not in held_inodes(host) and os.stat(program).st_ino in held_inodes(host)
     assert_allowed([("declared", host.actor("other").do(*ASK))])
     assert_denied([("the program of before", old.do(*ASK))])

@@ -26,6 +26,11 @@ class Recording(Enforcer):
         self.epoch = "boot:1"
         self._bits = bits.load(self._bits_file, self.epoch)
         self.tables: Any = None
+        self._held: list[int] = []
+
+    @staticmethod
+    def _programs(bound: Any) -> list[int]:
+        return []
 
     def _declare_units(self, bound: Any) -> dict[str, int]:
         return {}
