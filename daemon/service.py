@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 REFRESH_DELAY_S = 0.05      # news come in bursts, and the kernel tells of a new name before it is there
 REFRESH_SHARE = 0.1         # of the daemon's time, at most
+BUILD_PATIENCE_S = 660.0    # of the watchdog, while programs are compiled and loaded; more than the loader's own limit
 
 Begin = Callable[[Settings], "Enforcer"]
 
@@ -101,7 +102,14 @@ class Service:
 
     def begin_enforcing(self, settings: Settings) -> Enforcer:
         """Start the enforcer and listen to what it has to say. Raises NbspdError."""
-        enforcer = self.begin(settings)
+        interval = watchdog_interval_s() if self.server is not None else None      # it does not watch the start
+        if interval is not None:
+            self.notifier.patience(BUILD_PATIENCE_S)
+        try:
+            enforcer = self.begin(settings)
+        finally:
+            if interval is not None:
+                self.notifier.patience(2 * interval)
         self.recorder.attach(enforcer)
         self.loop.watch(enforcer.notices, self.on_notices)
         if enforcer.active_generation():

@@ -44,6 +44,10 @@ class Notifier:
         """Feed the watchdog."""
         self.send("WATCHDOG=1")
 
+    def patience(self, limit_s: float) -> None:
+        """Ask the watchdog to wait so long from now on."""
+        self.send(f"WATCHDOG_USEC={int(limit_s * 1e6)}")
+
 
 def watchdog_interval_s() -> float | None:
     """Return half the time systemd's watchdog waits, or None when it does not watch this process."""
