@@ -79,9 +79,12 @@ HOOK(mmap_file, security_mmap_file)
 	unsigned long prot = ctx[ARG_mmap_file_prot];
 
 	RESPECT_EARLIER(mmap_file);
-	/* The file may be NULL, which verifiers from 6.2 to 6.12 don't know: compare a copy that they can't reason about. */
+	/*
+	 * The file may be NULL, which verifiers up to 6.12 don't know and later ones want checked: compare the pointer, and
+	 * a copy that none can reason about.
+	 */
 	bpf_probe_read_kernel(&raw, sizeof(raw), &ctx[ARG_mmap_file_file]);
-	if (!raw || !(prot & PROT_EXEC))
+	if (!raw || !(prot & PROT_EXEC) || !file)
 		return 0;
 	return check_dentry(file->f_path.dentry, CHANNEL_MMAP, ACCESS_EXEC, 0);
 }

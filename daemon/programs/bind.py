@@ -220,7 +220,10 @@ class _Binder:
             return
         for mount in mounts.mounts():
             clauses = self._enclosing(mount.point)
-            inode = self.inspector.look(mount.point) if clauses else None
+            try:
+                inode = self.inspector.look(mount.point) if clauses else None
+            except OSError:
+                continue        # somebody's FUSE mount that even root may not look at, and so nobody else's files
             if inode is not None:
                 binding = self.bound.inodes.setdefault(inode.key, Binding())
                 binding.tree = merge_clauses(binding.tree, clauses)

@@ -182,7 +182,10 @@ def _is_ours(folder: Path) -> bool:
 def remove(folder: Path) -> None:
     """Unpin everything in a folder: the kernel drops what nobody else holds."""
     for pin in folder.iterdir():
-        pin.unlink()
+        if pin.is_dir():
+            remove(pin)
+        else:
+            pin.unlink()
     folder.rmdir()
 
 
