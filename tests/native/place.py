@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +29,7 @@ from nbspd.kernel import bpf, mounts     # noqa: E402  (the line above makes nbs
 from nbspd.paths import Settings         # noqa: E402
 
 CLONE_NEWNET = 0x40000000
+FREED_WITHIN_S = 10.0
 MS_NOSUID, MNT_DETACH = 2, 2
 NS = "/proc/thread-self/ns/net"
 LEAVING_TIMEOUT_MS = 20_000
@@ -204,8 +206,14 @@ class Pinned:
             else:
                 self.maps.add(info.id)
 
-    def left(self) -> list[str]:
-        """Return in words what is still there."""
-        return [f"{what} {number}" for what, mine, there in (
-            ("link", self.links, bpf.link_ids()), ("program", self.programs, bpf.prog_ids()),
-            ("table", self.maps, bpf.map_ids())) for number in sorted(mine & set(there))]
+    def left(self, *kinds: str) -> list[str]:
+        """Return in words what is still there (of all kinds, or of link, program, table); the kernel frees what nobody holds a little later."""
+        deadline = time.monotonic() + FREED_WITHIN_S
+        while True:
+            found = [f"{what} {number}" for what, mine, there in (
+                ("link", self.links, bpf.link_ids()), ("program", self.programs, bpf.prog_ids()),
+                ("table", self.maps, bpf.map_ids())) if what in (kinds or what)
+                     for number in sorted(mine & set(there))]
+            if not found or time.monotonic() > deadline:
+                return found
+            time.sleep(0.1)

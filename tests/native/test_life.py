@@ -136,7 +136,7 @@ def test_detach_and_again(own: Daemon) -> None:
         assert own.nbsp("detach", "--reason", "a test").returncode == 0
         assert foreign.exists(), "somebody else's pin was removed"
         foreign.unlink()
-        assert [left for left in pinned.left() if left.split()[0] != "table"] == []
+        assert pinned.left("link", "program") == []
         assert_allowed([("client", client.do(*FIRE))])
         assert own.nbsp_json("status")["detached"]["reason"] == "a test"
         assert own.nbsp("reload").returncode == 0
@@ -175,7 +175,7 @@ def test_an_upgrade_leaves_no_gap(own: Daemon) -> None:
         assert status["adopted"] and status["generation"] == 1
         assert [record["text"].split()[0] for record in records if record["kind"] == "adopt"] == ["new"]
         assert not before.programs & after.programs and before.maps <= after.maps
-        assert [left for left in before.left() if left.split()[0] != "table"] == []
+        assert before.left("link", "program") == []
         assert_balanced(status)
         assert status["totals"]["hits"] >= denied       # while old and new programs are there, each of them counts
         assert newer.stop() == 0
