@@ -207,7 +207,10 @@ class Pinned:
                 self.maps.add(info.id)
 
     def left(self, *kinds: str) -> list[str]:
-        """Return in words what is still there (of all kinds, or of link, program, table); the kernel frees what nobody holds a little later."""
+        """Return in words what is still there, of all kinds or of some (link, program, table).
+
+        The kernel frees what nobody holds a little later.
+        """
         deadline = time.monotonic() + FREED_WITHIN_S
         while True:
             found = [f"{what} {number}" for what, mine, there in (

@@ -892,7 +892,8 @@ def test_as_a_process_with_systemd_a_second_daemon_and_sigterm(settings: Setting
         command = ["/usr/bin/python3", "-c", MAIN, str(tmp_path)]
         with subprocess.Popen(command, cwd=root, env=environment, stderr=subprocess.PIPE) as daemon:
             said = [manager.recv(999) for _ in range(4)]
-            assert [word.partition(b"=")[0] for word in said] == [b"WATCHDOG_USEC", b"WATCHDOG_USEC", b"READY", b"WATCHDOG"]
+            assert [word.partition(b"=")[0] for word in said] == [
+                b"WATCHDOG_USEC", b"WATCHDOG_USEC", b"READY", b"WATCHDOG"]
             assert said[2] == b"READY=1\nSTATUS=enforcing: generation 1, 1 rules, tier lsm"
             assert ask("ping", settings.control_socket)["pid"] == daemon.pid
             second = subprocess.run(command, cwd=root, env=os.environ | {"NOTIFY_SOCKET": ""}, capture_output=True,
