@@ -21,8 +21,8 @@ from .qemu import LSM, Machine, Qemu
 
 TIERS = tuple(LSM)
 BOOT_TIMEOUT_S = 300.0
-SETTLE_TIMEOUT_S = 420.0        # nbspd compiles before sysinit.target: a minute or two under emulation
-INSTALL_TIMEOUT_S = 420.0
+SETTLE_TIMEOUT_S = 660.0        # nbspd compiles before sysinit.target: a minute or two under emulation
+INSTALL_TIMEOUT_S = 660.0
 PACKAGE = "/root/nbspd.deb"
 SOURCE = "/usr/src/nbspd"           # where the guest finds the checkout
 

@@ -13,6 +13,11 @@ ExecStart=
 ExecStart=/usr/sbin/nbspd --tier socket
 """
 
+# Compiling takes minutes under emulation on a machine that does other things as well.
+PATIENCE = """[Service]
+TimeoutStartSec=600
+"""
+
 AGENT_UNIT = """[Unit]
 Description=The lab's agent
 DefaultDependencies=no
@@ -37,6 +42,7 @@ def overlay(tier: str, mounts: list[str]) -> bytes:
     archive.file("overlay/usr/local/lib/nbspd-lab/agent.py", (HERE / "agent.py").read_bytes())
     archive.file(f"{UNITS}/nbspd-lab-agent.service", AGENT_UNIT.encode())
     archive.link(f"{UNITS}/sysinit.target.wants/nbspd-lab-agent.service", "../nbspd-lab-agent.service")
+    archive.file(f"{UNITS}/nbspd.service.d/patience.conf", PATIENCE.encode())
     if tier == "socket":
         archive.file(f"{UNITS}/nbspd.service.d/tier.conf", SOCKET_TIER.encode())
     for number, point in enumerate(mounts):
