@@ -11,7 +11,7 @@ from ..errors import UsageError
 from .table import clean
 from .verb import Answer, Duration, verb
 
-CHANGE_TIMEOUT_S = 300.0
+CHANGE_TIMEOUT_S = 660.0    # a reload after detach compiles first
 SIGNS = (("added", "+"), ("removed", "-"), ("changed", "~"))
 
 

@@ -153,7 +153,7 @@ def test_detach_ends_enforcement_until_reload(guest: Guest, applied: Applied) ->
     assert (status["state"], status["detached"]["reason"]) == ("detached", "the lab says so")
     record = next(each for each in answer(guest, "journal --limit 50")["records"][::-1] if each["kind"] == "detach")
     assert record["text"] == "the lab says so" and record["by"].startswith("uid 0, ")
-    guest.run("nbsp reload", 200, check=True)
+    guest.run("nbsp reload", 600, check=True)
     assert perform(guest, [DOOR]) == ["EPERM"]
 
 
