@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,11 @@ def test_tables_are_shared_as_long_as_they_look_alike(sources: dict[str, str]) -
     same = source.maps_digest(sources)
     assert source.maps_digest({**sources, "file.c": "x"}) == same
     assert source.maps_digest({**sources, "maps.h": "x"}) != same != source.maps_digest({**sources, "abi.h": "x"})
+
+
+def test_inode_of_a_hooks_dentry_is_checked_by_a_copy(sources: dict[str, str]) -> None:
+    """`if (dentry->d_inode)` is thrown away by verifiers that believe it is never NULL: objects.h says more."""
+    direct = re.compile(r"\b(?:dentry|from|to|old_dentry|new_dentry)->d_inode")
+    found = [f"{name}: {line.strip()}" for name, text in sources.items() for line in text.split("\n")
+             if direct.search(line)]
+    assert found == ["objects.h: return raw ? dentry->d_inode : 0;", "file.c: inode = path->dentry->d_inode;"]
