@@ -8,11 +8,11 @@ import click
 
 from ..paths import RULES
 from .table import facts
-from .verb import Answer, verb
+from .verb import FOLDER, Answer, verb
 
 
 @verb("check", "nbsp check ./rules.d", is_remote=False,
-      options=[click.Argument(["paths"], nargs=-1, metavar="[PATH]...", type=click.Path(path_type=Path))])
+      options=[click.Argument(["paths"], nargs=-1, metavar="[PATH]...", type=FOLDER)])
 def check(paths: tuple[Path, ...]) -> Answer:
     """Validate rule files, or folders of them, taken together as one set (default: /etc/nbspd/rules.d).
 
@@ -21,11 +21,18 @@ def check(paths: tuple[Path, ...]) -> Answer:
     when something is wrong.
     """
     from ..rules.compile import compile_rules
-    from ..rules.load import load_directory, load_file, parse_sources
+    from ..rules.load import Source, load_directory, load_file, parse_sources
+    from .permission import closed
 
     chosen = paths or (RULES,)
-    sources = [source for path in chosen
-               for source in (load_directory(path) if path.is_dir() or not path.exists() else (load_file(path),))]
+    sources: list[Source] = []
+    for path in chosen:
+        if hindrance := closed(path):
+            sources.append(Source(str(path), "", hindrance))
+        elif path.is_dir() or not path.exists():
+            sources += load_directory(path)
+        else:
+            sources.append(load_file(path))
     rule_set = parse_sources(sources)
     plan = compile_rules(rule_set)
     data = {"paths": [str(path) for path in chosen], "files": len(sources), "checkpoints": len(rule_set.checkpoints),

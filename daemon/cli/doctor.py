@@ -108,8 +108,9 @@ def daemon(socket: Path) -> Daemon:
     try:
         reply = ask("status", socket, timeout_s=5.0)
     except ControlError as error:
-        state = "unknown" if socket.exists() else "no"
-        return Daemon(state, error.cause, error.remedy)
+        from .permission import explained
+        told = explained(error, ["doctor"])
+        return Daemon("unknown" if told is not error or socket.exists() else "no", told.cause, told.remedy)
     trouble = f"; {'; '.join(reply['troubles'])}" if reply["troubles"] else ""
     return Daemon("yes", f"{reply['state']}, generation {reply['generation']}{trouble}", "", reply["generation"],
                   reply["tier"])

@@ -12,17 +12,17 @@ from ..errors import UsageError
 from .table import clean, facts
 from .verb import Answer, verb
 
-ACTIONS = ("read", "write", "exec", "connect")
+PATH = click.Path(readable=False)       # it is the daemon that looks at it
 HOW = "nbsp explain 17, or nbsp explain --exe /usr/bin/psql --connect 127.0.0.1:5432"
 
 
 @verb("explain", "nbsp explain 17\n  nbsp explain --exe /usr/bin/psql --connect 127.0.0.1:5432",
       options=[click.Argument(["seq"], required=False, type=click.IntRange(1)),
-               click.Option(["--exe"], type=click.Path(), metavar="PROGRAM", help="The program that would do it."),
+               click.Option(["--exe"], type=PATH, metavar="PROGRAM", help="The program that would do it."),
                click.Option(["--pid"], type=click.IntRange(1), help="The process that would do it."),
-               click.Option(["--read"], type=click.Path(), metavar="PATH", help="It would read this."),
-               click.Option(["--write"], type=click.Path(), metavar="PATH", help="It would write this."),
-               click.Option(["--exec"], type=click.Path(), metavar="PATH", help="It would execute this."),
+               click.Option(["--read"], type=PATH, metavar="PATH", help="It would read this."),
+               click.Option(["--write"], type=PATH, metavar="PATH", help="It would write this."),
+               click.Option(["--exec"], type=PATH, metavar="PATH", help="It would execute this."),
                click.Option(["--connect"], metavar="ADDRESS",
                             help="It would connect there: HOST:PORT, [HOST]:PORT, a unix socket's path, or @NAME."),
                click.Option(["--udp", "is_udp"], is_flag=True, help="With --connect: by UDP.")])

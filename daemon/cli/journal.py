@@ -10,7 +10,7 @@ import click
 
 from ..errors import EXIT_OK
 from ..paths import STATE
-from .verb import Answer, Entry, LazyGroup, Moment, shared_options, verb
+from .verb import FOLDER, Answer, Entry, LazyGroup, Moment, shared_options, verb
 
 LIMIT = 100
 CUT = "(older records were left out, as there are too many; use --since, --rule or --limit)"
@@ -74,8 +74,8 @@ journal = LazyGroup(
 
 
 @verb("verify", "sudo nbsp journal verify", is_remote=False,
-      options=[click.Option(["--state"], type=click.Path(path_type=Path), default=STATE, show_default=True,
-                            metavar="DIR", help="Folder of the journal.")])
+      options=[click.Option(["--state"], type=FOLDER, default=STATE, show_default=True, metavar="DIR",
+                            help="Folder of the journal.")])
 def verify(state: Path) -> Answer:
     """Check the hash chain of the journal file.
 
@@ -83,6 +83,9 @@ def verify(state: Path) -> Answer:
     not run.
     """
     from ..journal.chain import verify as verify_chain
+    from .permission import require_journal
+    words = ["journal", "verify", *(["--state", str(state)] if state != STATE else [])]
+    require_journal(state / "journal.db", words)
     found = verify_chain(state / "journal.db")
     data = {"count": found.count, "first": found.first, "last": found.last, "head": found.head}
     if not found.count:

@@ -7,7 +7,7 @@ from typing import Sequence
 
 import click
 
-from ..errors import EXIT_USAGE, NbspdError, UsageError
+from ..errors import EXIT_USAGE, ControlError, NbspdError, UsageError
 from .errors import speak
 from .verb import Entry, LazyGroup
 
@@ -62,6 +62,9 @@ def run(arguments: Sequence[str]) -> int:
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx is not None else "nbsp"
         raise UsageError(error.format_message(), f"see: {command} --help") from error
+    except ControlError as error:
+        from .permission import refuse
+        refuse(error, arguments)
     except click.ClickException as error:
         raise NbspdError(error.format_message()) from error
     except click.Abort as error:

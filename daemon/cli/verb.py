@@ -16,6 +16,7 @@ import click
 from ..errors import EXIT_OK
 from ..paths import RUNTIME
 
+FOLDER = click.Path(path_type=Path, readable=False)     # who may not read it hears so from whoever opens it
 UNITS_S = {"": 1, "ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -45,7 +46,7 @@ def shared_options(is_remote: bool) -> list[click.Parameter]:
     """Return the options that every verb takes."""
     options: list[click.Parameter] = []
     if is_remote:
-        options.append(click.Option(["--runtime"], type=click.Path(path_type=Path), default=RUNTIME, show_default=True,
+        options.append(click.Option(["--runtime"], type=FOLDER, default=RUNTIME, show_default=True,
                                     metavar="DIR", help="Where the daemon's control socket is."))
     options.append(click.Option(["--json", "is_json"], is_flag=True, help="One JSON object instead of words."))
     options.append(click.Option(["--debug", "is_debug"], is_flag=True, help="Show the traceback of a failure."))

@@ -158,7 +158,10 @@ def test_detach_ends_enforcement_until_reload(guest: Guest, applied: Applied) ->
 
 
 def test_viewers_may_look_and_others_may_not(guest: Guest, applied: Applied) -> None:
-    assert not guest.run("runuser -u alice -- nbsp status", 60).is_done
+    refused = guest.run("runuser -u alice -- nbsp status", 60)
+    assert refused.status == 1
+    assert "alice may not talk to nbspd: only root and members of the group nbspd may" in refused.output
+    assert "sudo nbsp status; or, to look without sudo: sudo usermod -aG nbspd alice" in refused.output
     guest.run("usermod -a -G nbspd alice", 30, check=True)
     try:
         assert guest.run("runuser -u alice -- nbsp status", 60).is_done
