@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Iterable
+from typing import TYPE_CHECKING, Iterable, Sequence
 
 if TYPE_CHECKING:
     from .record import GapRow, Record
@@ -88,9 +88,7 @@ def _story_of_event(record: Record) -> str:
     if record.kind == "gap":
         rows.append(("Between", f"{when(record.from_ns)} and {when(record.to_ns)}"))
         rows += [("Rule", _gap(row)) for row in record.gaps]
-        lost = sum(row.lost + row.gone for row in record.gaps)
-        rows.append(("Next", f"of {lost:,} there are no details; who goes on will be recorded; counts: nbsp status"
-                     if lost else "nothing to do: all of them are in the journal"))
+        rows.append(("Next", _after_gap(record.gaps)))
     return "\n".join(f"{name:<10} {value}" for name, value in rows if value)
 
 
@@ -139,6 +137,17 @@ def _gap(row: GapRow) -> str:
     if row.gone:
         parts.append(f"{row.gone:,} were in a journal that is gone")
     return f"{printable(row.rule)}: {row.hits:,} hits, {', '.join(parts)}"
+
+
+def _after_gap(gaps: Sequence[GapRow]) -> str:
+    """Say what is left to do; a gap without rows is a time in which nothing was enforced, or nobody knows what."""
+    if not gaps:
+        return ("nobody counted in that time, so nothing of it is in the journal; what was opened or connected in it "
+                "may still be held, see: nbsp coverage")
+    lost = sum(row.lost + row.gone for row in gaps)
+    if lost:
+        return f"of {lost:,} there are no details; who goes on will be recorded; counts: nbsp status"
+    return "nothing to do: all of them are in the journal"
 
 
 def _next_step(record: Record) -> str:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import click
 import pytest
@@ -12,6 +14,7 @@ from nbspd.cli.verb import Duration, Moment
 
 from .running import Runner
 
+ROOT = Path(__file__).parents[3]
 NOW = ("doctor", "check", "reload", "confirm", "rollback", "status", "coverage", "journal", "explain", "lineage",
        "detach", "completion")
 
@@ -100,9 +103,20 @@ def test_the_daemon_does_not_import_click() -> None:
     assert done.stdout == "False\n"
 
 
+@pytest.mark.parametrize("place", ["daemon", "docs", "rules", "systemd", "debian", "bench", "tests/demo", "README.md"])
+def test_no_text_sends_anybody_to_a_verb_that_does_not_exist(place: str) -> None:
+    prose = {"and", "import", "shares", "usr", "with"}      # what else follows the name in our texts
+    path = ROOT / place
+    files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
+    texts = {each: each.read_text() for each in files if "__pycache__" not in each.parts}
+    assert any("nbsp" in text for text in texts.values())
+    told = {f"{each.relative_to(ROOT)}: nbsp {word}" for each, text in texts.items()
+            for word in re.findall(r"\bnbsp(?:\\fR)? ([a-z]+)", text) if word not in prose and word not in VERBS}
+    assert told == set()
+
+
 def test_every_verb_is_in_the_manual() -> None:
-    from pathlib import Path
-    manual = (Path(__file__).parents[3] / "docs/man/nbsp.1").read_text()
+    manual = (ROOT / "docs/man/nbsp.1").read_text()
     for name, command in ((name, create().get_command(None, name)) for name in VERBS):  # type: ignore[arg-type]
         assert command is not None
         for option in command.params:

@@ -77,6 +77,21 @@ def test_story_of_a_gap_says_what_was_lost() -> None:
     assert "1,500 hits" in record.line()
 
 
+@pytest.mark.parametrize("text", [
+    "nothing was enforced", "programs of another version enforced; what they counted since is not known"])
+def test_a_gap_of_which_nobody_knows_is_not_said_to_be_in_the_journal(text: str) -> None:
+    record = Record("gap", 2, text=text, cause="the daemon was stopped", from_ns=1, to_ns=2)
+    story = record.story()
+    assert "nothing of it is in the journal" in story and "all of them" not in story and text in story
+    assert "the daemon was stopped" in story and record.line().endswith(text)
+
+
+def test_a_gap_without_losses_needs_nothing() -> None:
+    story = Record("gap", 2, cause="x", from_ns=1, to_ns=2, gaps=(GapRow("r", 5, 5, 0),)).story()
+    assert "nothing to do: all of them are in the journal" in story
+    assert "of 3 there are no details" in Record("gap", 2, gaps=(GapRow("r", 5, 2, 0, 3),)).story()
+
+
 def test_repeat_says_how_often() -> None:
     record = violation(kind="repeat", of=17, count=1203, first_ns=1)
     assert "1,203 times more, as record 17" in record.line()
