@@ -2,6 +2,8 @@
 
 A declared path is bound as its inode, if there is one, and as its name in its directory, so that it stays protected
 when it is replaced and is protected from the moment it appears. Trees enclose by what the directories really are.
+Where a directory on the way is missing, its name is bound without any demand: the kernel tells of it, and all is bound
+anew.
 """
 
 from __future__ import annotations
@@ -51,9 +53,9 @@ class _Binder:
         self.problems: list[Problem] = []
         self.bound = Bound(plan, numbers)
         self.bound.names = Names({numbers[rule.id]: rule for rule in plan.rules})
-        self._folders: dict[str, tuple[str, Inode | None]] = {}
+        self._folders: dict[str, Inode | None] = {}
         self._trees: dict[str, Clauses] = {}
-        self._missing: list[str] = []
+        self._missing: dict[str, None] = {}
         self._places: dict[str, str] | None = None      # where each path is declared: made for the first problem
 
     # -- checkpoints
@@ -178,9 +180,10 @@ class _Binder:
             full = os.fsencode(path)
             self.bound.sun_names[full] = merge_clauses(self.bound.sun_names.get(full, ()), clauses)
         folder, name = os.path.split(path)
-        _, inode = self._folder(folder)
+        inode = self._folder(folder)
         if inode is None:
-            self._missing.append(path)
+            self._missing[target.path] = None
+            self._await(folder)
             return
         if not self._is_supported(inode, path, target.path):
             return
@@ -190,11 +193,21 @@ class _Binder:
             binding.tree = merge_clauses(binding.tree, clauses)
         self.bound.names.objects.setdefault(inode.key, folder)
 
-    def _folder(self, folder: str) -> tuple[str, Inode | None]:
+    def _folder(self, folder: str) -> Inode | None:
         if folder not in self._folders:
-            real = os.path.realpath(folder)
-            self._folders[folder] = real, self.inspector.look(real)
+            inode = self.inspector.look(folder)
+            self._folders[folder] = inode if inode is not None and stat.S_ISDIR(inode.mode) else None
         return self._folders[folder]
+
+    def _await(self, folder: str) -> None:
+        """Declare the first name that is missing on the way to a folder, by its path and by what that really is."""
+        for way in dict.fromkeys((folder, os.path.realpath(folder))):
+            above, name, inode = way, "", None
+            while inode is None and above != "/":
+                above, name = os.path.split(above)
+                inode = self._folder(above)
+            if inode is not None and not inode.unsupported:
+                self.bound.slots.setdefault((inode.key, os.fsencode(name)), Binding())
 
     def _add(self, key: Key, target: PathTarget, clauses: Clauses) -> None:
         binding = self.bound.inodes.setdefault(key, Binding())

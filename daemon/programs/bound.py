@@ -30,7 +30,7 @@ class BoundCheckpoint:
 
 @dataclass
 class Binding:
-    """What protects an inode or a name: itself, and what is below it."""
+    """What protects an inode or a name: itself, and what is below it; a name that nothing protects is only watched."""
 
     own: Clauses = ()
     tree: Clauses = ()
@@ -57,4 +57,4 @@ class Bound:
     endpoints: dict[tuple[int, int, Bits], Clauses] = field(default_factory=dict)  # protocol, port, network
     sun_names: dict[bytes, Clauses] = field(default_factory=dict)   # as in sun_path
     names: Names = field(default_factory=Names)
-    missing: tuple[str, ...] = ()       # declared paths whose directory does not exist yet
+    missing: tuple[str, ...] = ()       # declared paths on the way to which a directory does not exist yet

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from nbspd import abi
 from nbspd.errors import Problem, RulesError
 from nbspd.programs import bind as module
 from nbspd.programs.bind import bind
-from nbspd.programs.bound import Bound
+from nbspd.programs.bound import Binding, Bound
+from nbspd.programs.image import render
 from nbspd.programs.inspect import Inode, Inspector, Key
+from nbspd.programs.names import SLOT_WORDS, name_hash
 from nbspd.rules.plan import MAPPED, Plan
 
 from .plans import numbers_of, plan_of, program
@@ -152,7 +155,46 @@ def test_a_file_that_does_not_exist_yet(here: Path) -> None:
 
 def test_a_file_in_a_folder_that_does_not_exist_yet(here: Path) -> None:
     bound = bound_of(protecting(here, files=[f"{here}/no/such/file"]))
-    assert not bound.inodes and not bound.slots and bound.missing == (f"{here}/no/such/file",)
+    assert not bound.inodes and bound.missing == (f"{here}/no/such/file",)
+    assert bound.slots == {(key(here), b"no"): Binding()}
+
+
+def test_the_first_missing_name_is_watched_and_protects_nothing(here: Path) -> None:
+    plan = protecting(here, files=[f"{here}/a/b/key"], trees=[f"{here}/a/b/c/tree"])
+    for folder, names in (("", b"a"), ("a", b"b")):
+        bound = bound_of(plan)
+        assert bound.slots == {(key(here / folder), names): Binding()}
+        (slot, value), = render(bound, {0: 0}).inner["slots"]
+        assert struct.unpack("<IIQ", value) == (0, 0, name_hash(names, SLOT_WORDS)) and len(slot) == 24
+        assert set(bound.missing) == {f"{here}/a/b/key", f"{here}/a/b/c/tree"}
+        (here / folder / os.fsdecode(names)).mkdir()
+    bound = bound_of(plan)
+    assert bound.slots[key(here / "a/b"), b"key"].own and bound.slots[key(here / "a/b"), b"c"] == Binding()
+    assert bound.missing == (f"{here}/a/b/c/tree",)
+    (here / "a/b/c").mkdir()
+    bound = bound_of(plan)
+    assert set(bound.slots) == {(key(here / "a/b"), b"key"), (key(here / "a/b/c"), b"tree")} and not bound.missing
+
+
+def test_what_is_watched_may_be_declared_as_well(here: Path) -> None:
+    for trees, files in (([f"{here}/a"], [f"{here}/a/key"]), ([f"{here}/b/a"], [f"{here}/b"])):
+        bound = bound_of(protecting(here, trees=trees, files=files))
+        (slot, binding), = bound.slots.items()
+        assert slot[0] == key(here) and binding.own and bound.missing
+
+
+def test_a_file_and_a_link_to_nowhere_in_the_place_of_a_folder(here: Path) -> None:
+    (here / "file").write_text("")
+    (here / "way").symlink_to("gone/far")
+    bound = bound_of(protecting(here, files=[f"{here}/file/key", f"{here}/way/key"]))
+    assert bound.slots == {(key(here), name): Binding() for name in (b"file", b"way", b"gone")}
+    assert bound.missing == (f"{here}/file/key", f"{here}/way/key")
+
+
+def test_nothing_is_watched_where_nothing_can_be_protected(here: Path) -> None:
+    (here / "way").symlink_to("/proc")
+    bound = bound_of(protecting(here, files=[f"{here}/way/no/such/file"]))
+    assert not bound.slots and bound.missing == (f"{here}/way/no/such/file",)
 
 
 def test_links_protect_the_name_and_what_it_leads_to(here: Path) -> None:
