@@ -59,10 +59,19 @@ def head(reply: Mapping[str, Any]) -> str:
         ("pending", ROLLING_BACK.format_map(pending) if pending else ""),
         ("detached", f"by {detached['by']}: {detached['reason']}" if detached else ""),
         ("rules", reply["rules_folder"]),
-        ("not there yet", some(reply["missing_paths"])),
+        ("pending paths", pending_paths(reply)),
         ("journal", journal_words(reply["journal"])),
         ("daemon", f"nbspd {reply['version']}, pid {reply['pid']}, since {moment(reply['started'])}"),
         ("bugs", reply["bugs"] or "")])
+
+
+def pending_paths(reply: Mapping[str, Any]) -> str:
+    """Return the declared paths that cannot be protected yet, why, and what to do."""
+    if not reply["missing_paths"]:
+        return ""
+    from ..coverage.rows import why_pending
+    reason = why_pending(program["hook"] for program in reply["programs"] if program["attached"])
+    return f"{some(reply['missing_paths'])}; {reason}"
 
 
 def generation_words(reply: Mapping[str, Any]) -> str:

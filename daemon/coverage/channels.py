@@ -148,6 +148,12 @@ CHANNELS: tuple[Channel, ...] = (
             reason="that hides it and reaches nothing, but who reads the path gets something else"),
 )
 
+# Has a row for each declared path on the way to which a directory is missing. The hooks below do not close it: they
+# tell the daemon when the directory appears, which then looks again.
+PENDING = Channel("missing-folder", "H10", "a path whose folder appears later, until the daemon has looked again",
+                  FILES | {"unix"}, reason="a slot needs the directory; the moment after it appears is not covered")
+TELLING = ("inode_mkdir", "inode_symlink", "inode_rename")
+
 # What is the same for every rule on the host; H10 to H14.
 HOST_CHANNELS: tuple[Channel, ...] = (
     Channel("without-daemon", "H10", "reload, restart, upgrade and death of the daemon", ALL, STAMPS, STAMPS),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Iterator, Sequence
 
-from .channels import CHANNELS, HOST_CHANNELS, NO_FILE_HOOKS, Channel
+from .channels import CHANNELS, HOST_CHANNELS, NO_FILE_HOOKS, PENDING, Channel
 
 FAMILIES = {
     "H1": "name aliasing", "H2": "other submission paths", "H3": "other ABIs", "H4": "other network paths",
@@ -24,7 +24,7 @@ Tiers `lsm` and `fmod_ret` have the same hooks; tier `socket` has fewer. *Open* 
 
 def markdown() -> str:
     """Return the document."""
-    return "\n".join([HEAD, *lines(CHANNELS + HOST_CHANNELS)]) + "\n"
+    return "\n".join([HEAD, *lines((*CHANNELS, PENDING, *HOST_CHANNELS))]) + "\n"
 
 
 def lines(channels: Sequence[Channel]) -> Iterator[str]:

@@ -7,11 +7,14 @@ from typing import Iterable, Iterator, Mapping, Protocol, Sequence
 
 from ..rules.model import Resource, Rule
 from ..rules.plan import Plan
-from .channels import CHANNELS, HOST_CHANNELS, NO_FILE_HOOKS, Channel
+from .channels import CHANNELS, HOST_CHANNELS, NO_FILE_HOOKS, PENDING, TELLING, Channel
 
 ENFORCED, OBSERVED, ABSENT, UNCLOSED = "enforced", "observed", "absent", "open"
 AUDIT = "mode: audit"
 NO_HOOK = "no such hook"     # as the loader says it of a kernel that is older than a hook
+TOLD = ("pending: a folder on the way does not exist; nbspd is told when it appears and protects the path a moment "
+        "later; to leave no moment, make the folder, then: nbsp reload")
+NOT_TOLD = ("pending: a folder on the way does not exist, and {why}: make the folder, then: nbsp reload")
 HOST = "*"      # in place of rule and resource: the same for all of them
 
 
@@ -62,10 +65,13 @@ class Coverage:
     """The coverage of one plan by the programs that one kernel took."""
 
     def __init__(self, tier: str, programs: Iterable[Program], plan: Plan, absent: Mapping[str, str],
-                 partial: Mapping[str, str] | None = None) -> None:
+                 partial: Mapping[str, str] | None = None, missing: Iterable[str] = ()) -> None:
         """`absent`: channels that this host does not have; `partial`: hooks that see only some processes; with reasons.
+
+        `missing`: declared paths on the way to which a directory does not exist.
         """
         self.partial = partial or {}
+        self.missing = frozenset(missing)
         self.tier = tier
         self.programs = {program.hook: program for program in programs}
         self.rules = plan.rules
@@ -79,12 +85,16 @@ class Coverage:
             if rule in (None, each.id):
                 for channel, state, reason in self.judged(each):
                     yield Row(each.id, each.protect, channel.family, channel.id, state, reason, channel.words)
+                for path in self.pending(each):
+                    yield Row(each.id, each.protect, PENDING.family, PENDING.id, UNCLOSED, self.why_pending(),
+                              f"{path}, until its folder exists")
         for channel, state, reason in self.host():
             yield Row(HOST, HOST, channel.family, channel.id, state, reason, channel.words)
 
     def count(self, rule: str | None = None) -> int:
         """Return how many rows there are."""
-        return sum(len(self.judged(each)) for each in self.rules if rule in (None, each.id)) + len(self.host())
+        return sum(len(self.judged(each)) + len(self.pending(each)) for each in self.rules
+                   if rule in (None, each.id)) + len(self.host())
 
     def state(self, rule: Rule) -> tuple[str, int]:
         """Return a rule's state in words and its number of open channels; it is `enforced` only with none of them.
@@ -92,7 +102,7 @@ class Coverage:
         A rule with an open front door is not enforced; with one that some pass by and some do not, partly.
         """
         judged = self.judged(rule)
-        count = sum(state == UNCLOSED for _, state, _ in (*judged, *self.host()))
+        count = sum(state == UNCLOSED for _, state, _ in (*judged, *self.host())) + len(self.pending(rule))
         doors = [self.closes(state, reason) for channel, state, reason in judged if channel.is_front_door]
         word = "audit" if rule.mode == "audit" else ENFORCED
         if not any(doors):
@@ -117,6 +127,15 @@ class Coverage:
         if situation not in self.answers:
             self.answers[situation] = tuple(self.judge(CHANNELS, situation))
         return self.answers[situation]
+
+    def pending(self, rule: Rule) -> tuple[str, ...]:
+        """Return the paths of a rule that cannot be bound yet."""
+        return tuple(path for path in paths_of(self.resources[rule.protect]) if path in self.missing) \
+            if self.missing else ()
+
+    def why_pending(self) -> str:
+        """Return why a path is pending, and what to do."""
+        return why_pending(hook for hook, program in self.programs.items() if program.attached)
 
     def host(self) -> tuple[tuple[Channel, str, str], ...]:
         """Return the channels that are the same for all rules."""
@@ -166,6 +185,22 @@ class Coverage:
         if not program.attached:
             return f"{first} is not attached: {program.reason or 'no reason was given'}"
         return self.partial.get(first, "")
+
+
+def why_pending(attached: Iterable[str]) -> str:
+    """Return why a path whose folder is missing is pending, and what to do; `attached` are the hooks that decide."""
+    silent = sorted(set(TELLING).difference(attached))
+    if not silent:
+        return TOLD
+    if len(silent) == len(TELLING):
+        return NOT_TOLD.format(why="this tier has no hook that tells nbspd when it appears")
+    return NOT_TOLD.format(why=f"nbspd may not be told when it appears, for want of {', '.join(silent)}")
+
+
+def paths_of(resource: Resource) -> Iterator[str]:
+    """Yield every path that a resource declares."""
+    yield from (*resource.files, *resource.trees, *resource.exec, *resource.devices)
+    yield from (name for name in resource.unix if not name.startswith("@"))
 
 
 def kinds_of(resource: Resource) -> frozenset[str]:

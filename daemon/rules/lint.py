@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Iterable, Iterator, Mapping, Sequence, Union
+import os
+from typing import Callable, Iterable, Iterator, Mapping, Sequence, Union
 
 from ..abi import CLAUSES, RULES, Access, Exe
 from ..errors import Problem
@@ -44,6 +45,38 @@ def find_advice(rule_set: RuleSet) -> list[Problem]:
     found += [Problem(checkpoint.where, f"no rule accepts the checkpoint {name!r}", "name it in only-through:")
               for name, checkpoint in rule_set.checkpoints.items() if name not in used]
     return found + list(_shadowed(rule_set))
+
+
+def is_absent(folder: str) -> bool:
+    """Return whether there is certainly no directory at a path; what cannot be looked at may be one."""
+    try:
+        os.stat(f"{folder}/.")
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def find_absent_folders(rule_set: RuleSet, is_missing: Callable[[str], bool] = is_absent) -> list[Problem]:
+    """Return what is legal and leaves a moment open on this host: paths whose directory does not exist."""
+    known: dict[str, bool] = {}
+    found = []
+    for resource in rule_set.resources.values():
+        folders: dict[str, list[str]] = {}
+        for path in (*resource.files, *resource.trees, *resource.exec, *resource.devices, *resource.unix):
+            if path.startswith("/"):
+                folders.setdefault(os.path.dirname(path), []).append(path)
+        for folder, paths in folders.items():
+            if folder not in known:
+                known[folder] = is_missing(folder)
+            if known[folder]:
+                rest = f" and {len(paths) - 1} more in it" if len(paths) > 1 else ""
+                found.append(Problem(
+                    resource.where, f"there is no directory {folder} on this host, so that {paths[0]}{rest} will not "
+                    "be protected from the moment it appears but from the next look of nbspd on",
+                    "make the directory first, then: nbsp reload; nbsp status shows such paths as pending"))
+    return found
 
 
 def _limits(rule_set: RuleSet) -> Iterator[Problem]:

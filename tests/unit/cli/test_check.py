@@ -52,3 +52,21 @@ def test_paths_are_one_set(nbsp: Runner, tmp_path: Path) -> None:
 def test_a_folder_that_does_not_exist(nbsp: Runner, tmp_path: Path) -> None:
     done = nbsp("check", tmp_path / "absent")
     assert done.code == 1 and "does not exist" in done.err
+
+
+def test_what_is_probably_not_meant_is_shown_and_no_failure(nbsp: Runner, tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b"
+    text = GOOD.replace("{db: {tcp: [\"127.0.0.1:5432\"]}}",
+                        f"{{db: {{files: [{folder}/key, {folder}/other], unix: [{folder}/sock, \"@x\"]}},\n  "
+                        f"spare: {{files: [{tmp_path}/later]}}}}")
+    (tmp_path / "a.yaml").write_text(text)
+    done = nbsp("check", tmp_path)
+    assert done.code == 0 and done.err == ""
+    unused, absent = (line for line in done.out.splitlines() if line.startswith("! "))
+    assert unused.startswith(f"! {tmp_path}/a.yaml:4:") and "no rule protects the resource 'spare'" in unused
+    assert absent.startswith(f"! {tmp_path}/a.yaml:3:") and "make the directory first" in absent
+    assert f"there is no directory {folder} on this host, so that {folder}/key and 2 more in it will not be" in absent
+    found = nbsp("check", "--json", tmp_path).json["advice"]
+    assert [set(each) for each in found] == [{"where", "what", "right"}] * 2
+    folder.mkdir(parents=True)
+    assert len(nbsp("check", "--json", tmp_path).json["advice"]) == 1

@@ -48,6 +48,17 @@ def test_what_must_be_seen(differences: dict[str, object], words: str, nbsp: Run
     assert done.code == 0 and words in done.out
 
 
+def test_pending_paths_say_why_and_what_to_do(nbsp: Runner, start_daemon: Start, tmp_path: Path) -> None:
+    programs = [{"name": name, "hook": name, "attached": True, "reason": ""}
+                for name in ("inode_mkdir", "inode_symlink", "inode_rename")]
+    reply = status(missing_paths=["/srv/a/key"], programs=programs)
+    start_daemon(status=lambda _: reply)
+    for words in ("nbspd is told when it appears", "this tier has no hook that tells"):
+        line = next(line for line in nbsp("status", "--runtime", tmp_path).out.splitlines() if "/srv/a/key" in line)
+        assert line.startswith("pending paths ") and words in line and line.endswith("nbsp reload")
+        reply["programs"] = []
+
+
 def test_waiting_for_a_daemon(nbsp: Runner, start_daemon: Start, tmp_path: Path) -> None:
     timer = threading.Timer(0.3, lambda: start_daemon(status=lambda _: status()))
     timer.start()

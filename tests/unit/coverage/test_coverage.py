@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nbspd.coverage import HOST, Coverage, absent_channels
-from nbspd.coverage.channels import CHANNELS, HOST_CHANNELS
+from nbspd.coverage import HOST, Coverage, Row, absent_channels
+from nbspd.coverage.channels import CHANNELS, HOST_CHANNELS, PENDING, TELLING
 from nbspd.coverage.document import markdown
 from nbspd.programs.catalogue import HOOKS, hooks_of
 from nbspd.rules.compile import compile_rules
@@ -57,7 +57,7 @@ def test_every_hook_named_exists_in_its_tier() -> None:
 
 
 def test_ids_are_unique_and_every_open_row_says_why() -> None:
-    ids = [channel.id for channel in CHANNELS + HOST_CHANNELS]
+    ids = [channel.id for channel in (*CHANNELS, PENDING, *HOST_CHANNELS)]
     assert len(set(ids)) == len(ids)
     assert all(channel.hooks or channel.reason for channel in CHANNELS + HOST_CHANNELS)
 
@@ -201,6 +201,37 @@ def test_a_rule_with_an_open_front_door_is_not_enforced() -> None:
     assert words("lsm", "watch", frozenset({"cgroup_connect4"})) == "not audit"
     assert words("lsm", "db", partial={"cgroup_connect4": "only one cgroup"}) == "partly enforced"
     assert words("lsm", "db", frozenset({hook.name for hook in HOOKS})) == "not enforced"
+
+
+def pending(tier: str, rule: str, broken: frozenset[str] = frozenset()) -> list[Row]:
+    missing = ("/srv/key", "/srv/f", "/srv/t", "/srv/sock", "/srv/x", "/dev/ttyUSB0", "/srv/elsewhere")
+    coverage = Coverage(tier, programs(tier, broken), plan(), {}, missing=missing)
+    rows = list(coverage.rows(rule))
+    assert len(rows) == coverage.count(rule) and len(list(coverage.rows())) == coverage.count()
+    found = next(each for each in plan().rules if each.id == rule)
+    assert coverage.state(found)[1] == sum(row.state == "open" for row in rows)
+    return [row for row in rows if row.channel == "missing-folder"]
+
+
+def test_a_path_whose_folder_is_missing_is_open_and_says_what_to_do() -> None:
+    row, = pending("lsm", "secret")
+    assert (row.rule, row.resource, row.state, row.family) == ("secret", "secret", "open", "H10")
+    assert row.words == "/srv/key, until its folder exists"
+    assert row.reason.startswith("pending: ") and "told when it appears" in row.reason and "nbsp reload" in row.reason
+    assert {row.words.partition(",")[0] for row in pending("fmod_ret", "all")} == {
+        "/srv/f", "/srv/t", "/srv/sock", "/srv/x", "/dev/ttyUSB0"}
+    assert pending("lsm", "db") == [] == pending("lsm", "log")
+
+
+def test_where_nobody_tells_of_the_folder_that_is_said() -> None:
+    row, = pending("socket", "secret")
+    assert "this tier has no hook that tells" in row.reason and "nbsp reload" in row.reason
+    row, = pending("lsm", "secret", frozenset({"inode_rename"}))
+    assert "for want of inode_rename" in row.reason
+
+
+def test_the_hooks_that_tell_are_hooks_of_the_kernel() -> None:
+    assert set(TELLING) <= {hook.name for hook in hooks_of("lsm")} - {hook.name for hook in hooks_of("socket")}
 
 
 def test_the_document_is_the_table() -> None:

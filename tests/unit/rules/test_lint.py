@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from nbspd.rules.lint import MAX_SHARED, find_advice
+from nbspd.rules.lint import MAX_SHARED, find_absent_folders, find_advice, is_absent
 from nbspd.rules.load import Source, parse_sources
 from nbspd.rules.lockouts import vital_paths
 from nbspd.rules.model import Resource
@@ -203,3 +205,27 @@ def test_a_rule_in_the_light(strict: tuple[str, str], loose: tuple[str, str]) ->
 def test_rules_of_the_design_earn_no_advice_but_the_unused() -> None:
     assert parsed(HEAD).rules == ()
     assert all("no rule accepts" in one for one in advice(HEAD))
+
+
+def test_folders_that_are_not_there(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    text = f"""
+version: 1
+resources:
+  here: {{files: [{tmp_path}/file, {tmp_path}/later], unix: ["@{tmp_path}/no/x"], tcp: ["192.0.2.1:1"]}}
+  gone: {{files: [{tmp_path}/file/x, {tmp_path}/no/a, {tmp_path}/no/b], trees: [{tmp_path}/no/c/d]}}
+rules: [{{id: a, protect: here, only-through: []}}, {{id: b, protect: gone, only-through: []}}]
+"""
+    rules = parse_sources([Source("a.yaml", text)])
+    assert [(one.where, one.what.partition(", so that ")[0]) for one in find_absent_folders(rules)] == [
+        ("a.yaml:5:3", f"there is no directory {tmp_path}/{name} on this host") for name in ("file", "no", "no/c")]
+    assert [one.what.count("a and 1 more") for one in find_absent_folders(rules)] == [0, 1, 0]
+    assert find_absent_folders(rules, lambda _: False) == []
+
+
+def test_a_folder_that_cannot_be_looked_at_may_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_path: str) -> None:
+        raise PermissionError(13, "Permission denied")
+    assert is_absent(f"{tmp_path}/no") and not is_absent(str(tmp_path))
+    monkeypatch.setattr("os.stat", refuse)
+    assert not is_absent(f"{tmp_path}/no")
