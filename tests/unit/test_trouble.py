@@ -10,14 +10,14 @@
     host bits, port 70000                 here test_a_reload_is_refused; rules/test_values.py; native/test_reload.py
     unreadable rule file                  here test_a_reload_is_refused; rules/test_load.py; native/test_trouble.py
     missing rule directory                here test_a_reload_is_refused; rules/test_load.py; cli/test_check.py;
-                                          native/test_trouble.py; at start: test_service.py
-    no root                               here test_a_start_is_refused; test_service.py; native/test_trouble.py
+                                          native/test_trouble.py; at start: service/test_start.py
+    no root                               here test_a_start_is_refused; service/test_start.py; native/test_trouble.py
     no BTF, kernel below 5.15, no bcc     here test_a_start_is_refused; programs/test_loader.py;
                                           kernel/test_features.py, cli/test_doctor.py
     no bpffs                              here test_a_start_is_refused; kernel/test_mounts.py
     foreign file under our pin path       here test_a_start_is_refused; programs/test_loader.py; native/test_life.py,
                                           native/test_trouble.py
-    second daemon                         here test_a_start_is_refused; test_service.py; native/test_life.py
+    second daemon                         here test_a_start_is_refused; service/test_start.py; native/test_life.py
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from nbspd.programs.inspect import Inspector
 from nbspd.rules.plan import Plan
 
 from .fakes import Begin, FakeBound, FakeEnforcer, FakeNames
-from .test_service import RULES, Running
+from .service.running import RULES, Running
 
 Make = Callable[[Path], object]
 BPFFS_READY = mounts.bpffs_ready

@@ -1,0 +1,48 @@
+"""The host changes below a running daemon."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from nbspd.errors import LoadError
+
+from .running import Running, records
+
+
+def test_new_interfaces_and_addresses_reach_the_enforcer(running: Running) -> None:
+    class News:
+        def read(self) -> Any:
+            from nbspd.control.netlink import News as Found
+            return Found(((7, "eth7"),), True, False)
+
+        def close(self) -> None:
+            pass
+    assert running.service.news is not None
+    running.service.loop.forget(running.service.news)
+    running.service.news.close()
+    running.service.news = News()   # type: ignore[assignment]
+    running.enforcer.refreshed = ("192.0.2.9 is ours now",)
+    running.service.on_network(1)
+    assert running.enforcer.appeared == [(7, "eth7")]
+    running.turn(0.4)
+    assert records(running.settings)[-1].text == "192.0.2.9 is ours now"
+    running.enforcer.failure = LoadError("a map is full", "")
+    running.service.on_refresh(1)
+    assert "a map is full" in running.ask("status")["troubles"][0]
+    running.enforcer.failure = None
+    running.service.on_refresh(1)
+    assert running.ask("status")["troubles"] == []
+
+
+def test_a_new_name_is_looked_at_a_moment_later_and_not_all_the_time(running: Running) -> None:
+    running.enforcer.refreshed = ("/srv/a is there now",)
+    began = time.monotonic()
+    while time.monotonic() - began < 0.4:
+        running.enforcer.notices.kernel.ring.append(b"notice")
+        running.enforcer.notices.signal()
+        running.turn(0.005)
+    running.turn(0.1)
+    assert running.enforcer.notices.pending_bytes() == 0
+    said = [record.text for record in records(running.settings)].count("/srv/a is there now")
+    assert 3 <= said <= 9
