@@ -1,8 +1,8 @@
-"""The bpf(2) system call, without libbpf and without LLVM: maps, pins, links and what the kernel says about them.
+"""Maps, pins, and what the kernel says about its objects, by bpf(2): without libbpf and without LLVM.
 
 Keys and values are bytes.  Their sizes are checked against the map before every call, so a wrong struct is a
 ValueError and never a read or write past a buffer.  Everything the kernel refuses is an OSError with its errno.
-Formats: union bpf_attr in include/uapi/linux/bpf.h.
+Programs are loaded and attached in bpf_load.py.
 """
 
 from __future__ import annotations
@@ -10,20 +10,16 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import struct
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Callable, Iterable, Iterator
 
-MAP_CREATE, MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_DELETE_ELEM, MAP_GET_NEXT_KEY, PROG_LOAD, OBJ_PIN, OBJ_GET, \
-    PROG_ATTACH, PROG_DETACH = range(10)
-PROG_GET_NEXT_ID, MAP_GET_NEXT_ID, PROG_GET_FD_BY_ID, MAP_GET_FD_BY_ID, OBJ_GET_INFO_BY_FD, PROG_QUERY, \
-    RAW_TRACEPOINT_OPEN = range(11, 18)
-MAP_FREEZE, MAP_LOOKUP_BATCH, MAP_UPDATE_BATCH, MAP_DELETE_BATCH = 22, 24, 26, 27
-BTF_LOAD = 18
-LINK_CREATE, LINK_UPDATE, LINK_GET_FD_BY_ID, LINK_GET_NEXT_ID, LINK_DETACH = 28, 29, 30, 31, 34
+from .bpf_call import (ATTR_SIZE, BTF_LOAD, ENOTSUPP, LINK_GET_FD_BY_ID, LINK_GET_NEXT_ID, MAP_CREATE, MAP_DELETE_ELEM,
+                       MAP_FREEZE, MAP_GET_FD_BY_ID, MAP_GET_NEXT_ID, MAP_GET_NEXT_KEY, MAP_LOOKUP_BATCH,
+                       MAP_LOOKUP_ELEM, MAP_UPDATE_BATCH, MAP_UPDATE_ELEM, NAME_SIZE, OBJ_GET, OBJ_GET_INFO_BY_FD,
+                       OBJ_PIN, PROG_GET_FD_BY_ID, PROG_GET_NEXT_ID, attempt, call, descriptor, object_name)
 
 BPF_MAP_TYPE_HASH = 1
 BPF_MAP_TYPE_ARRAY = 2
@@ -41,11 +37,7 @@ BPF_MAP_TYPE_TASK_STORAGE = 29
 PER_CPU = frozenset({BPF_MAP_TYPE_PERCPU_HASH, BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_LRU_PERCPU_HASH,
                      BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE})
 
-BPF_PROG_TYPE_SOCKET_FILTER = 1
-BPF_PROG_TYPE_TRACING = 26
-BPF_PROG_TYPE_LSM = 29
-BPF_MODIFY_RETURN = 26
-BPF_LSM_MAC = 27
+BPF_LINK_TYPE_CGROUP = 3
 
 BPF_ANY = 0
 BPF_NOEXIST = 1
@@ -56,16 +48,8 @@ BPF_F_RDONLY = 8
 BPF_F_WRONLY = 16
 BPF_F_RDONLY_PROG = 128
 BPF_F_INNER_MAP = 4096
-BPF_F_ALLOW_MULTI = 2       # of prog_attach
-BPF_F_QUERY_EFFECTIVE = 1   # of prog_query
 
-SYSCALL = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "s390x": 351, "ppc64le": 361}
-ATTR_SIZE = 144             # bytes; the kernel wants zeros beyond what it knows
-ENOTSUPP = 524              # the kernel's own, not in the errno module
-NAME_SIZE = 16
 BATCH = 4096                # elements read per call
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True)
@@ -98,19 +82,13 @@ class ProgInfo:
 
 @dataclass(frozen=True)
 class LinkInfo:
-    """What the kernel says of a link."""
+    """What the kernel says of a link; `cgroup_id` is the inode number of a cgroup's folder, 0 for other links."""
 
     id: int
     type: int
     prog_id: int
-
-
-@cache
-def _syscall_number() -> int:
-    machine = platform.machine()
-    if machine not in SYSCALL:
-        raise OSError(errno.ENOSYS, f"the number of bpf(2) on {machine} is not known")
-    return SYSCALL[machine]
+    cgroup_id: int = 0
+    attach_type: int = 0
 
 
 @cache
@@ -120,24 +98,10 @@ def possible_cpus() -> int:
     return int(last) + 1
 
 
-def _call(command: int, attr: bytes, path: str | None = None) -> tuple[int, bytes]:
-    """Return the result and the attr as the kernel left it.  Raises OSError."""
-    buffer = ctypes.create_string_buffer(attr, ATTR_SIZE)
-    result = _libc.syscall(_syscall_number(), command, buffer, ATTR_SIZE)
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, "not supported by this map" if code == ENOTSUPP else os.strerror(code), path)
-    return int(result), buffer.raw
-
-
 def _sized(data: bytes, size: int, what: str) -> ctypes.Array[ctypes.c_char]:
     if len(data) != size:
         raise ValueError(f"a {what} of this map has {size} bytes, not {len(data)}")
     return ctypes.create_string_buffer(data, size)
-
-
-def _name(text: str) -> bytes:
-    return text.encode("ascii")[:NAME_SIZE - 1]
 
 
 # maps
@@ -145,14 +109,14 @@ def _name(text: str) -> bytes:
 def map_create(map_type: int, key_size: int, value_size: int, max_entries: int, flags: int = 0, name: str = "",
                inner_fd: int = 0) -> int:
     """Create a map and return its descriptor; `inner_fd` is the template of a map of maps."""
-    return _descriptor(MAP_CREATE, struct.pack("=7I16s", map_type, key_size, value_size, max_entries, flags, inner_fd,
-                                               0, _name(name)))
+    return descriptor(MAP_CREATE, struct.pack("=7I16s", map_type, key_size, value_size, max_entries, flags, inner_fd,
+                                              0, object_name(name)))
 
 
 def btf_load(data: bytes) -> int:
     """Give the kernel a BTF blob and return its descriptor."""
     buffer = ctypes.create_string_buffer(data, len(data))
-    return _descriptor(BTF_LOAD, struct.pack("=QQIIIIII", ctypes.addressof(buffer), 0, len(data), 0, 0, 0, 0, 0))
+    return descriptor(BTF_LOAD, struct.pack("=QQIIIIII", ctypes.addressof(buffer), 0, len(data), 0, 0, 0, 0, 0))
 
 
 def storage_create(map_type: int, value_size: int, name: str = "") -> int:
@@ -167,8 +131,8 @@ def storage_create(map_type: int, value_size: int, name: str = "") -> int:
     header = struct.pack("=HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(types), len(types), len(strings))
     btf = btf_load(header + types + strings)
     try:
-        return _descriptor(MAP_CREATE, struct.pack("=7I16sIIIII", map_type, 4, value_size, 0, BPF_F_NO_PREALLOC, 0, 0,
-                                                   _name(name), 0, btf, 1, 2, 0))
+        return descriptor(MAP_CREATE, struct.pack("=7I16sIIIII", map_type, 4, value_size, 0, BPF_F_NO_PREALLOC, 0, 0,
+                                                  object_name(name), 0, btf, 1, 2, 0))
     finally:
         os.close(btf)
 
@@ -188,7 +152,7 @@ def map_delete(fd: int, key: bytes) -> bool:
     """Remove one element; False when there was none."""
     buffer = _sized(key, map_info(fd).key_size, "key")
     try:
-        _call(MAP_DELETE_ELEM, struct.pack("=I4xQQQ", fd, ctypes.addressof(buffer), 0, 0))
+        call(MAP_DELETE_ELEM, struct.pack("=I4xQQQ", fd, ctypes.addressof(buffer), 0, 0))
     except FileNotFoundError:
         return False
     return True
@@ -216,7 +180,7 @@ def map_clear(fd: int) -> int:
 
 def map_freeze(fd: int) -> None:
     """Make a map read-only for user space, for ever."""
-    _call(MAP_FREEZE, struct.pack("=I", fd))
+    call(MAP_FREEZE, struct.pack("=I", fd))
 
 
 def update_batch(fd: int, items: Iterable[tuple[bytes, bytes]], flags: int = BPF_ANY) -> int:
@@ -232,8 +196,8 @@ def update_batch(fd: int, items: Iterable[tuple[bytes, bytes]], flags: int = BPF
         keys = ctypes.create_string_buffer(b"".join(key for key, _ in pairs), info.key_size * len(pairs))
         values = ctypes.create_string_buffer(b"".join(value for _, value in pairs), info.buffer_size * len(pairs))
         try:
-            _call(MAP_UPDATE_BATCH, struct.pack("=QQQQIIQQ", 0, 0, ctypes.addressof(keys), ctypes.addressof(values),
-                                                len(pairs), fd, 0, 0))
+            call(MAP_UPDATE_BATCH, struct.pack("=QQQQIIQQ", 0, 0, ctypes.addressof(keys), ctypes.addressof(values),
+                                               len(pairs), fd, 0, 0))
             return len(pairs)
         except OSError as error:
             if error.errno not in (errno.EINVAL, ENOTSUPP, errno.EOPNOTSUPP):
@@ -257,14 +221,14 @@ def lookup_batch(fd: int) -> list[tuple[bytes, bytes]]:
 
 def _update(fd: int, info: MapInfo, key: bytes, value: bytes, flags: int) -> None:
     key_buffer, value_buffer = _sized(key, info.key_size, "key"), _sized(value, info.buffer_size, "value")
-    _call(MAP_UPDATE_ELEM, struct.pack("=I4xQQQ", fd, ctypes.addressof(key_buffer), ctypes.addressof(value_buffer),
-                                       flags))
+    call(MAP_UPDATE_ELEM, struct.pack("=I4xQQQ", fd, ctypes.addressof(key_buffer), ctypes.addressof(value_buffer),
+                                      flags))
 
 
 def _lookup(fd: int, info: MapInfo, key: bytes) -> bytes | None:
     key_buffer, value = _sized(key, info.key_size, "key"), ctypes.create_string_buffer(info.buffer_size)
     try:
-        _call(MAP_LOOKUP_ELEM, struct.pack("=I4xQQQ", fd, ctypes.addressof(key_buffer), ctypes.addressof(value), 0))
+        call(MAP_LOOKUP_ELEM, struct.pack("=I4xQQQ", fd, ctypes.addressof(key_buffer), ctypes.addressof(value), 0))
     except FileNotFoundError:
         return None
     return value.raw
@@ -277,7 +241,7 @@ def _next_key(fd: int, info: MapInfo, key: bytes | None) -> bytes | None:
         key_buffer = _sized(key, info.key_size, "key")
         at = ctypes.addressof(key_buffer)
     try:
-        _call(MAP_GET_NEXT_KEY, struct.pack("=I4xQQQ", fd, at, ctypes.addressof(following), 0))
+        call(MAP_GET_NEXT_KEY, struct.pack("=I4xQQQ", fd, at, ctypes.addressof(following), 0))
     except FileNotFoundError:
         return None
     return following.raw
@@ -293,14 +257,13 @@ def _read_batches(fd: int, info: MapInfo) -> list[tuple[bytes, bytes]]:
         attr = ctypes.create_string_buffer(struct.pack(
             "=QQQQIIQQ", 0 if is_first else ctypes.addressof(cursor), ctypes.addressof(cursor_next),
             ctypes.addressof(keys), ctypes.addressof(values), room, fd, 0, 0), ATTR_SIZE)
-        if _libc.syscall(_syscall_number(), MAP_LOOKUP_BATCH, attr, ATTR_SIZE) < 0:
-            code = ctypes.get_errno()
-            if code == errno.ENOSPC:    # a hash bucket holds more than there is room for
-                room *= 2
-                continue
-            if code != errno.ENOENT:
-                raise OSError(code, os.strerror(code))
-            is_last = True
+        code = -attempt(MAP_LOOKUP_BATCH, attr)
+        if code == errno.ENOSPC:    # a hash bucket holds more than there is room for
+            room *= 2
+            continue
+        if code > 0 and code != errno.ENOENT:
+            raise OSError(code, os.strerror(code))
+        is_last = code == errno.ENOENT
         count = struct.unpack_from("=I", attr, 32)[0]
         pairs += zip(_slices(keys.raw, info.key_size, count), _slices(values.raw, info.buffer_size, count))
         cursor, cursor_next, is_first = cursor_next, cursor, False
@@ -316,13 +279,13 @@ def _slices(data: bytes, size: int, count: int) -> Iterator[bytes]:
 def obj_pin(fd: int, path: Path) -> None:
     """Give a map, program or link a name on bpffs, which keeps it alive."""
     text = ctypes.create_string_buffer(os.fsencode(path))
-    _call(OBJ_PIN, struct.pack("=QII", ctypes.addressof(text), fd, 0), str(path))
+    call(OBJ_PIN, struct.pack("=QII", ctypes.addressof(text), fd, 0), str(path))
 
 
 def obj_get(path: Path, flags: int = 0) -> int:
     """Open a pin."""
     text = ctypes.create_string_buffer(os.fsencode(path))
-    return _descriptor(OBJ_GET, struct.pack("=QII", ctypes.addressof(text), 0, flags), str(path))
+    return descriptor(OBJ_GET, struct.pack("=QII", ctypes.addressof(text), 0, flags), str(path))
 
 
 def obj_info(fd: int) -> MapInfo | ProgInfo | LinkInfo:
@@ -351,23 +314,24 @@ def prog_info(fd: int) -> ProgInfo:
 
 def link_info(fd: int) -> LinkInfo:
     """Return what the kernel says of a link."""
-    kind, number, program = struct.unpack_from("=III", _info(fd))
-    return LinkInfo(number, kind, program)
+    kind, number, program, cgroup, attach_type = struct.unpack_from("=III4xQI", _info(fd))
+    is_cgroup = kind == BPF_LINK_TYPE_CGROUP
+    return LinkInfo(number, kind, program, cgroup if is_cgroup else 0, attach_type if is_cgroup else 0)
 
 
 def map_fd_by_id(number: int) -> int:
     """Open a map by its id."""
-    return _descriptor(MAP_GET_FD_BY_ID, struct.pack("=I", number))
+    return descriptor(MAP_GET_FD_BY_ID, struct.pack("=I", number))
 
 
 def prog_fd_by_id(number: int) -> int:
     """Open a program by its id."""
-    return _descriptor(PROG_GET_FD_BY_ID, struct.pack("=I", number))
+    return descriptor(PROG_GET_FD_BY_ID, struct.pack("=I", number))
 
 
 def link_fd_by_id(number: int) -> int:
     """Open a link by its id."""
-    return _descriptor(LINK_GET_FD_BY_ID, struct.pack("=I", number))
+    return descriptor(LINK_GET_FD_BY_ID, struct.pack("=I", number))
 
 
 def map_ids() -> Iterator[int]:
@@ -389,71 +353,17 @@ def _ids(command: int) -> Iterator[int]:
     number = 0
     while True:
         try:
-            number = struct.unpack_from("=I", _call(command, struct.pack("=I", number))[1], 4)[0]
+            number = struct.unpack_from("=I", call(command, struct.pack("=I", number))[1], 4)[0]
         except FileNotFoundError:
             return
         yield number
 
 
-def _descriptor(command: int, attr: bytes, path: str | None = None) -> int:
-    return _call(command, attr, path)[0]    # the kernel opens all of these close-on-exec
-
-
 def _info(fd: int) -> bytes:
     buffer = ctypes.create_string_buffer(256)
-    _call(OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", fd, len(buffer), ctypes.addressof(buffer)))
+    call(OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", fd, len(buffer), ctypes.addressof(buffer)))
     return buffer.raw
 
 
 def _text(raw: bytes) -> str:
     return raw.split(b"\0", 1)[0].decode("ascii", "replace")
-
-
-# programs and links
-
-def prog_load(prog_type: int, instructions: bytes, name: str = "", expected_attach_type: int = 0,
-              attach_btf_id: int = 0) -> int:
-    """Load a GPL program given as machine code and return its descriptor."""
-    code, licence = ctypes.create_string_buffer(instructions), ctypes.create_string_buffer(b"GPL")
-    return _descriptor(PROG_LOAD, struct.pack(
-        "=IIQQIIQII16sIIIIQIIQII", prog_type, len(instructions) // 8, ctypes.addressof(code),
-        ctypes.addressof(licence), 0, 0, 0, 0, 0, _name(name), 0, expected_attach_type, 0, 0, 0, 0, 0, 0, 0,
-        attach_btf_id))
-
-
-def prog_attach(prog_fd: int, target_fd: int, attach_type: int, flags: int = BPF_F_ALLOW_MULTI) -> None:
-    """Attach a program to a cgroup without a link: it stays until it is detached or the cgroup goes."""
-    _call(PROG_ATTACH, struct.pack("=5I", target_fd, prog_fd, attach_type, flags, 0))
-
-
-def prog_detach(prog_fd: int, target_fd: int, attach_type: int) -> None:
-    """Undo prog_attach."""
-    _call(PROG_DETACH, struct.pack("=5I", target_fd, prog_fd, attach_type, 0, 0))
-
-
-def prog_query(target_fd: int, attach_type: int, flags: int = 0) -> tuple[int, ...]:
-    """Return the ids of the programs attached to a cgroup."""
-    ids = (ctypes.c_uint32 * 256)()
-    _, attr = _call(PROG_QUERY, struct.pack("=4IQI", target_fd, attach_type, flags, 0, ctypes.addressof(ids), len(ids)))
-    return tuple(ids[:struct.unpack_from("=I", attr, 24)[0]])
-
-
-def raw_tracepoint_open(prog_fd: int, name: str = "") -> int:
-    """Attach a raw tracepoint program, or (without a name) an lsm, fentry or fmod_ret one; return the link."""
-    text = ctypes.create_string_buffer(name.encode())
-    return _descriptor(RAW_TRACEPOINT_OPEN, struct.pack("=QI", ctypes.addressof(text) if name else 0, prog_fd))
-
-
-def link_create(prog_fd: int, target_fd: int, attach_type: int, flags: int = 0) -> int:
-    """Attach a program to a cgroup or another target and return the link."""
-    return _descriptor(LINK_CREATE, struct.pack("=4I", prog_fd, target_fd, attach_type, flags))
-
-
-def link_update(link_fd: int, prog_fd: int) -> None:
-    """Put another program into a link, without a gap."""
-    _call(LINK_UPDATE, struct.pack("=4I", link_fd, prog_fd, 0, 0))
-
-
-def link_detach(link_fd: int) -> None:
-    """Detach a link now, whoever else holds it.  Tracing and lsm links cannot: EOPNOTSUPP; unpin and close them."""
-    _call(LINK_DETACH, struct.pack("=I", link_fd))

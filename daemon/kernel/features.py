@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Callable
 
 from ..errors import HostError
-from . import bpf, btf, mounts
+from . import bpf_load, btf, mounts
 
 YES, NO, UNKNOWN = "yes", "no", "unknown"
 OLDEST_KERNEL = (5, 15)
@@ -141,21 +141,18 @@ def _lsm() -> Answer:
             f"boot with lsm={wanted} for the tier lsm; without it nbspd tries fmod_ret, then socket")
 
 
-def _lsm_program() -> Answer:
-    return _try_program("bpf_lsm_file_open", bpf.BPF_PROG_TYPE_LSM, bpf.BPF_LSM_MAC)
+TRAMPOLINES = {"lsm": ("bpf_lsm_file_open", bpf_load.BPF_PROG_TYPE_LSM, bpf_load.BPF_LSM_MAC),
+               "fmod_ret": ("security_file_open", bpf_load.BPF_PROG_TYPE_TRACING, bpf_load.BPF_MODIFY_RETURN)}
 
 
-def _fmod_ret_program() -> Answer:
-    return _try_program("security_file_open", bpf.BPF_PROG_TYPE_TRACING, bpf.BPF_MODIFY_RETURN)
-
-
-def _try_program(function: str, prog_type: int, attach_type: int) -> Answer:
-    """Load, and do not attach, a program that returns 0."""
-    number = btf.Btf.vmlinux().function_id(function)
+def try_program(tier: str, types: btf.Btf) -> Answer:
+    """Load, and do not attach, a program of a tier with trampolines that returns 0."""
+    function, prog_type, attach_type = TRAMPOLINES[tier]
+    number = types.function_id(function)
     if number is None:
         return NO, f"this kernel has no {function}", "boot a kernel built with CONFIG_BPF_LSM=y"
     try:
-        os.close(bpf.prog_load(prog_type, RETURN_0, "nbsp_probe", attach_type, number))
+        os.close(bpf_load.prog_load(prog_type, RETURN_0, "nbsp_probe", attach_type, number))
     except OSError as error:
         return (NO, f"the kernel refused a program for {function}: {error.strerror}",
                 "files cannot be protected here, only endpoints (tier socket); boot another kernel")
@@ -193,8 +190,8 @@ PROBES: dict[str, Callable[[], Answer]] = {
     "cgroup2": _cgroup2,
     "jit": _jit,
     "lsm": _lsm,
-    "lsm_program": _lsm_program,
-    "fmod_ret_program": _fmod_ret_program,
+    "lsm_program": lambda: try_program("lsm", btf.Btf.vmlinux()),
+    "fmod_ret_program": lambda: try_program("fmod_ret", btf.Btf.vmlinux()),
     "audit": _audit,
     "lockdown": _lockdown,
 }

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..kernel import bpf, features, layout
+from ..kernel import bpf, bpf_load, features, layout
 from ..kernel.btf import Btf
 from . import catalogue, source
 
@@ -152,11 +152,11 @@ def attach(module: Any, hook: catalogue.Hook, order: Order, tier: str) -> Row:
         elif hook.kind == "cgroup":
             folder = os.open(order.cgroup, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                bpf.obj_pin(bpf.link_create(function.fd, folder, hook.attach_type), pin)
+                bpf.obj_pin(bpf_load.link_create(function.fd, folder, hook.attach_type), pin)
             finally:
                 os.close(folder)
         else:
-            bpf.obj_pin(bpf.raw_tracepoint_open(function.fd, hook.name if hook.kind == "tracepoint" else ""), pin)
+            bpf.obj_pin(bpf_load.raw_tracepoint_open(function.fd, hook.name if hook.kind == "tracepoint" else ""), pin)
     except OSError as error:
         return Row(hook.name, False, f"attaching: {error.strerror}")
     return Row(hook.name, True, "")

@@ -15,7 +15,7 @@ from types import TracebackType
 
 from .. import abi
 from ..errors import LoadError
-from ..kernel import bpf, mounts
+from ..kernel import bpf, bpf_load, mounts
 from .tables import Tables
 
 Key = tuple[int, int, int]      # device, inode number, generation
@@ -81,7 +81,7 @@ class KernelInspector(Inspector):
         super().__enter__()
         fd = bpf.obj_get(self._program)
         try:
-            self._link = bpf.raw_tracepoint_open(fd)
+            self._link = bpf_load.raw_tracepoint_open(fd)
         finally:
             os.close(fd)
         self._tables.put("resolvers", 0, threading.get_native_id().to_bytes(4, "little"))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
-from nbspd.kernel import bpf, mounts
+from nbspd.kernel import bpf, bpf_load, mounts
 
 MISSING = struct.pack("=Q", 404)
 
@@ -191,20 +191,20 @@ def test_program_link_and_cgroup(opened: list[int]) -> None:
         folder = os.open(cgroup, os.O_RDONLY)
         opened.append(folder)
         return_1 = bytes.fromhex("b700000001000000" "9500000000000000")
-        opened.append(bpf.prog_load(8, return_1, "allow", 1))      # CGROUP_SKB, egress
+        opened.append(bpf_load.prog_load(8, return_1, "allow", 1))      # CGROUP_SKB, egress
         program = bpf.obj_info(opened[-1])
         assert isinstance(program, bpf.ProgInfo) and program.name == "allow" and program.id in set(bpf.prog_ids())
-        link = bpf.link_create(opened[-1], folder, 1)
+        link = bpf_load.link_create(opened[-1], folder, 1)
         opened.append(link)
         info = bpf.obj_info(link)
         assert isinstance(info, bpf.LinkInfo) and info.prog_id == program.id and info.id in set(bpf.link_ids())
-        assert bpf.prog_query(folder, 1) == (program.id,)
-        bpf.link_update(link, opened[1])
-        bpf.link_detach(link)
-        assert bpf.prog_query(folder, 1) == ()
-        bpf.prog_attach(opened[1], folder, 1)
-        assert bpf.prog_query(folder, 1) == (program.id,)
-        bpf.prog_detach(opened[1], folder, 1)
-        assert bpf.prog_query(folder, 1) == ()
+        assert bpf_load.prog_query(folder, 1) == (program.id,)
+        bpf_load.link_update(link, opened[1])
+        bpf_load.link_detach(link)
+        assert bpf_load.prog_query(folder, 1) == ()
+        bpf_load.prog_attach(opened[1], folder, 1)
+        assert bpf_load.prog_query(folder, 1) == (program.id,)
+        bpf_load.prog_detach(opened[1], folder, 1)
+        assert bpf_load.prog_query(folder, 1) == ()
     finally:
         cgroup.rmdir()

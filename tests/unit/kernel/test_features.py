@@ -8,7 +8,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
-from nbspd.kernel import bpf, btf, features, mounts
+from nbspd.kernel import bpf_load, btf, features, mounts
 
 
 def test_all_answer_on_this_host() -> None:
@@ -97,6 +97,6 @@ def test_a_probe_that_fails_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_refused_program_is_no(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> int:
         raise OSError(1, "Operation not permitted")
-    monkeypatch.setattr(bpf, "prog_load", refuse)
+    monkeypatch.setattr(bpf_load, "prog_load", refuse)
     found = features.probe("fmod_ret_program")
     assert found.state == "no" and "Operation not permitted" in found.reason and found.remedy

@@ -10,7 +10,7 @@ import struct
 from typing import Callable, Iterator
 
 import pytest
-from nbspd.kernel import bpf, ringbuf
+from nbspd.kernel import bpf, bpf_load, ringbuf
 from nbspd.kernel.ringbuf import RingBuffer, RingBufferError
 
 PAGE = mmap.PAGESIZE
@@ -47,7 +47,8 @@ class Ring:
         """Return a function that makes the kernel write one record holding a number."""
         sender, receiver = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._ends += [sender, receiver]
-        loaded = bpf.prog_load(bpf.BPF_PROG_TYPE_SOCKET_FILTER, program(self.fd, record_size, finish), "writer")
+        loaded = bpf_load.prog_load(
+            bpf_load.BPF_PROG_TYPE_SOCKET_FILTER, program(self.fd, record_size, finish), "writer")
         receiver.setsockopt(socket.SOL_SOCKET, SO_ATTACH_BPF, loaded)
         os.close(loaded)
         return lambda number: sender.send(bytes(number)) and None
