@@ -1,43 +1,55 @@
-"""The short-lived child that compiles, loads, attaches and pins: the only file that imports bcc.
+"""The short-lived child that loads the programs, and compiles them first unless that was done: the only file with bcc.
 
     python3 -m nbspd.programs.build < order.json > report.json
 
 bcc keeps LLVM mapped and says what went wrong on descriptor 2, so it lives in a process of its own: the daemon never
 maps LLVM, and the messages are read from the file that the parent made descriptor 2. A link stays attached when this
-process ends, because it is pinned.
+process ends, because it is pinned. bcc only compiles; what it made is loaded as what is read from the disk is.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import stat
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..kernel import bpf, bpf_load, features, layout
-from ..kernel.btf import Btf
-from . import catalogue, source
+from ..errors import HostError
+from ..kernel import btf, features, layout
+from . import catalogue, compiled, source
+from .attach import Place, Set
+from .tables import TABLES
 
 LINES_KEPT = 12
-
-
+FLAGS = ("-g0", "-Wno-unused-value")
 TIERS = {"auto": ("lsm", "fmod_ret", "socket"), "lsm": ("lsm",), "fmod_ret": ("fmod_ret",), "socket": ("socket",)}
+COMPILED, CACHED = "compiled", "from the cache"
 
 
 @dataclass(frozen=True)
 class Order:
-    """What to build: the tier that was asked for (or auto), and folders as text."""
+    """What to build: the tier that was asked for (or auto), and folders as text; `former` may be ""."""
 
     tier: str
     sources: str
+    compiled: str
     maps: str
     links: str
+    former: str
     cgroup: str
+
+    def place(self) -> Place:
+        """Return where the programs go."""
+        return Place(Path(self.maps), Path(self.links), Path(self.cgroup), Path(self.former) if self.former else None)
+
+
+class Failed(Exception):
+    """A tier cannot be had; the argument says why."""
 
 
 class Captured:
@@ -58,51 +70,145 @@ class Captured:
 
 def main() -> int:
     """Read the order, build, print the report as JSON."""
-    report = build(Order(**json.load(sys.stdin)))
+    report = Build(Order(**json.load(sys.stdin))).report()
     json.dump(report, sys.stdout)
     return 0
 
 
-def build(order: Order) -> dict[str, Any]:
-    """Load the best tier that this kernel takes; the report holds tier, error (or "") and a row for each hook."""
-    tried = []
-    btf = Btf.vmlinux()
-    sources = source.read_sources(Path(order.sources))
-    for tier in TIERS[order.tier]:
-        refused = why_not(tier)
-        if refused:
-            tried.append(f"{tier}: {refused}")
-            continue
+class Build:
+    """Loads the best tier that this kernel takes."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.folder = Path(order.compiled)
+        self.sources = source.read_sources(Path(order.sources))
+        self.btf = btf.VMLINUX.read_bytes()
+        self.notes: list[str] = []      # what went wrong and was survived, for people
+
+    @cached_property
+    def types(self) -> btf.Btf:
+        """The kernel's types; what was compiled before needs none of them. Raises BtfError."""
+        return btf.Btf(self.btf)
+
+    def report(self) -> dict[str, Any]:
+        """Try tier after tier; the report has tier, error (or ""), origin, notes and a row for each hook."""
+        tried = []
+        for tier in TIERS[self.order.tier]:
+            try:
+                origin, rows = self.tier(tier)
+            except (Failed, HostError) as error:
+                tried.append(f"{tier}: {error}")
+                for pin in Path(self.order.links).iterdir():
+                    pin.unlink()
+                continue
+            return {"tier": tier, "error": "", "programs": rows, "tried": tried, "origin": origin, "notes": self.notes}
+        return {"tier": "", "error": "; ".join(tried), "programs": [], "tried": tried, "origin": "",
+                "notes": self.notes}
+
+    def tier(self, tier: str) -> tuple[str, list[dict[str, Any]]]:
+        """Load a tier; return where its programs came from, and the rows. Raises Failed, HostError."""
+        if tier == "lsm":
+            require_lsm()       # asked each time: without it such programs load, attach, and are never called
+        digest = source.compile_digest(self.sources, tier, self.btf)
+        programs = self.kept(digest)
+        if programs is not None:
+            with Set(tier, programs, self.order.place()) as known:
+                known.load()
+                refused = known.changed_its_mind()
+                if not refused:
+                    return CACHED, self.attach(known)
+            self.notes.append(f"the kernel refused a program that it took before, compiling anew: {refused}")
+        require_programs(tier, self.types)
+        with Set(tier, self.compile(tier), self.order.place()) as fresh:
+            fresh.load()
+            for hook in catalogue.hooks_of(tier):
+                if hook.is_required and hook.name in fresh.refused:
+                    raise Failed(f"the kernel refused {hook.name}: {fresh.refused[hook.name]}")
+            self.keep(digest, fresh.remembering())
+            return COMPILED, self.attach(fresh)
+
+    def attach(self, programs: Set) -> list[dict[str, Any]]:
+        """Attach what was loaded and let the former programs over the same tables go. Raises Failed."""
+        rows, error = programs.attach()
+        if error:
+            raise Failed(error)
+        if programs.place.former is not None:
+            try:
+                for pin in programs.place.former.iterdir():
+                    pin.unlink()
+                programs.place.former.rmdir()
+            except OSError as problem:
+                self.notes.append(f"former programs stay beside the new ones for now: {problem}")
+        return [asdict(row) for row in rows]
+
+    # -- what is kept on disk
+
+    def kept(self, digest: str) -> compiled.Programs | None:
+        """Return what was compiled before; what is there and cannot be trusted is thrown away."""
+        try:
+            return compiled.read(self.folder, digest)
+        except (compiled.Distrusted, OSError) as error:
+            self.notes.append(f"{self.folder / digest} is thrown away, compiling anew: {error}")
+        try:
+            compiled.throw_away(self.folder, digest)
+        except OSError as error:
+            self.notes.append(f"{self.folder / digest} cannot be removed, ignoring: {error.strerror}")
+        return None
+
+    def keep(self, digest: str, programs: compiled.Programs) -> None:
+        """Keep what was compiled; without it the next start compiles again."""
+        try:
+            compiled.write(self.folder, digest, programs)
+        except (compiled.Distrusted, OSError) as error:
+            self.notes.append(f"compiled programs cannot be kept in {self.folder}, ignoring: {error}")
+
+    # -- compiling
+
+    def compile(self, tier: str) -> compiled.Programs:
+        """Return the programs of a tier as bcc makes them. Raises Failed, HostError."""
+        hooks = [(hook.name, hook.btf_function(tier)) for hook in catalogue.HOOKS if hook.security_function]
         with tempfile.TemporaryDirectory(prefix="nbspd-") as include:
-            layout.write_include(Path(include), btf, [(hook.name, hook.btf_function(tier)) for hook in catalogue.HOOKS
-                                                      if hook.security_function])
-            report = build_tier(order, tier, source.join(sources, tier, Path(order.maps)), include)
-        if not report["error"]:
-            return {**report, "tried": tried}
-        tried.append(f"{tier}: {report['error']}")
-        for pin in Path(order.links).iterdir():
-            pin.unlink()
-    return {"tier": "", "error": "; ".join(tried), "programs": [], "tried": tried}
+            layout.write_include(Path(include), self.types, hooks)
+            code = translate(source.join(self.sources, tier, Path(self.order.maps)), include,
+                             [hook.program(tier) for hook in catalogue.hooks_of(tier)])
+        found = {}
+        for hook in catalogue.hooks_of(tier):
+            has_target = hook.kind in ("lsm", "resolver")
+            target = self.types.function_id(hook.btf_function(tier)) if has_target else 0
+            if hook.program(tier) in code and target is not None:
+                text, names = code[hook.program(tier)]
+                try:
+                    found[hook.program(tier)] = compiled.extract(text, names, target)
+                except ValueError as error:
+                    raise Failed(f"{hook.name}: {error}") from error
+        return found
 
 
-def why_not(tier: str) -> str:
-    """Return why a tier is out of the question on this kernel, "" when it is worth trying."""
-    if tier == "socket":
-        return ""
+def require_lsm() -> None:
+    """Raise Failed when this boot has no bpf LSM; not knowing is no reason."""
     lsms = features.active_lsms()
-    if tier == "lsm" and lsms is not None and "bpf" not in lsms:
-        return "bpf is not among the active LSMs; boot with lsm=...,bpf"
-    found = features.probe("lsm_program" if tier == "lsm" else "fmod_ret_program")
-    return "" if found.state != "no" else found.reason
+    if lsms is not None and "bpf" not in lsms:
+        raise Failed("bpf is not among the active LSMs; boot with lsm=...,bpf")
 
 
-def build_tier(order: Order, tier: str, text: str, include: str) -> dict[str, Any]:
-    """Compile and attach the programs of a tier."""
+def require_programs(tier: str, types: btf.Btf) -> None:
+    """Raise Failed when this kernel takes no program of the tier's type, before LLVM is troubled."""
+    if tier in features.TRAMPOLINES:
+        state, reason, _ = features.try_program(tier, types)
+        if state == features.NO:
+            raise Failed(reason)
+
+
+def translate(text: str, include: str, functions: list[str]) -> dict[str, tuple[bytes, dict[int, str]]]:
+    """Return each function's code, with descriptors of tables in it, and the names of these descriptors; raises Failed.
+
+    A function that the text does not have on this kernel is left out.
+    """
     os.environ["BCC_KERNEL_SOURCE"] = include
-    from bcc import BPF
+    from bcc import BPF, lib
 
     class Quiet(BPF):  # type: ignore[misc]
-        """bcc attaches lsm__ and raw_tracepoint__ functions in its constructor; we choose the order."""
+        """bcc attaches lsm__ and raw_tracepoint__ functions in its constructor; it is not asked to."""
 
         def _trace_autoload(self) -> None:
             return
@@ -110,66 +216,16 @@ def build_tier(order: Order, tier: str, text: str, include: str) -> dict[str, An
     captured = Captured()
     try:
         with captured:
-            module = Quiet(text=text, cflags=["-g0", "-Wno-unused-value", f"-I{include}/include"])
+            module = Quiet(text=text, cflags=[*FLAGS, f"-I{include}/include"])
     except Exception as error:      # bcc raises bare Exception
-        return {"tier": tier, "error": f"{error}: {first_errors(captured.text)}", "programs": []}
-    rows = []
-    for hook in catalogue.hooks_of(tier):
-        row = attach(module, hook, order, tier)
-        rows.append(asdict(row))
-        if not row.is_attached and hook.is_required:
-            return {"tier": tier, "error": f"the kernel refused {hook.name}: {row.reason}", "programs": rows}
-    return {"tier": tier, "error": "", "programs": rows}
-
-
-@dataclass(frozen=True)
-class Row:
-    """What became of one hook."""
-
-    name: str
-    is_attached: bool
-    reason: str
-
-
-def attach(module: Any, hook: catalogue.Hook, order: Order, tier: str) -> Row:
-    """Load one program, attach it and pin it; a refusal is a row, never an exception."""
-    program_type = {"lsm": catalogue.PROG_LSM if tier == "lsm" else catalogue.PROG_TRACING,
-                    "resolver": catalogue.PROG_LSM if tier == "lsm" else catalogue.PROG_TRACING,
-                    "tracepoint": catalogue.PROG_RAW_TRACEPOINT, "interface": catalogue.PROG_SCHED_CLS,
-                    "cgroup": catalogue.PROG_CGROUP_SKB if hook.attach_type == catalogue.CGROUP_INET_EGRESS
-                    else catalogue.PROG_CGROUP_SOCK_ADDR}[hook.kind]
-    captured = Captured()
+        raise Failed(f"{error}: {first_errors(captured.text)}") from error
     try:
-        with captured:
-            function = module.load_func(hook.program(tier), program_type,
-                                        attach_type=hook.attach_type if hook.kind == "cgroup" else -1)
-    except Exception as error:      # bcc raises bare Exception
-        return Row(hook.name, False, refusal(str(error), captured.text))
-    pin = Path(order.links, hook.name)
-    try:
-        if hook.kind in ("interface", "resolver"):      # the daemon attaches these itself
-            bpf.obj_pin(function.fd, pin)
-        elif hook.kind == "cgroup":
-            folder = os.open(order.cgroup, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                bpf.obj_pin(bpf_load.link_create(function.fd, folder, hook.attach_type), pin)
-            finally:
-                os.close(folder)
-        else:
-            bpf.obj_pin(bpf_load.raw_tracepoint_open(function.fd, hook.name if hook.kind == "tracepoint" else ""), pin)
-    except OSError as error:
-        return Row(hook.name, False, f"attaching: {error.strerror}")
-    return Row(hook.name, True, "")
-
-
-def refusal(message: str, log: str) -> str:
-    """Return one line of why the kernel did not take a program."""
-    if "not found" in message.lower() or "Unknown program" in message:
-        return "this kernel has no such hook"
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    told = [line for line in lines if not re.match(r"(\d+: |;|R\d+=|processed |from \d+)", line)]
-    reason = message.rpartition(": ")[2]
-    return f"{reason} ({told[-1]})" if told else reason
+        tables = {lib.bpf_table_fd(module.module, name.encode()): name for name in TABLES}
+        there = {lib.bpf_function_name(module.module, index).decode()
+                 for index in range(lib.bpf_num_functions(module.module))}
+        return {name: (module.dump_func(name), tables) for name in functions if name in there}
+    finally:
+        module.cleanup()
 
 
 def first_errors(text: str) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Mapping
 
@@ -46,12 +47,15 @@ class Enforcer:
         self.refused_interfaces: dict[int, str] = {}
         self._children: list[subprocess.Popen[bytes]] = []
         self._held: list[int] = []
+        self.left_behind: tuple[str, ...] = ()      # of former daemons, and could not be removed
 
     @classmethod
     def start(cls, settings: Settings) -> "Enforcer":
         """Load the programs, or adopt those that are pinned. Raises HostError, LoadError."""
         root = mounts.cgroup2_root()
         loaded = loader.load(settings, settings.cgroup or root)
+        for note in loaded.report.notes:
+            print(f"nbspd: {note}", file=sys.stderr, flush=True)
         enforcer = cls(settings, loaded, str(root))
         enforcer._filter(list(enforcer.interfaces()))
         if not loaded.report.adopted:       # adopted: the filters are there, this only makes sure
@@ -81,7 +85,7 @@ class Enforcer:
             self._hold(self._programs(bound))
         except (OSError, ValueError):
             pass        # replaced in this moment; the names are looked up again right after an adoption
-        loader.retire_others(self.settings, self.loaded)
+        self._retire_others()
 
     def apply(self, bound: Bound, generation: int) -> None:
         """Write a generation, stamp who runs already, flip. On any error the generation before stays active.
@@ -101,7 +105,13 @@ class Enforcer:
                             "the generation before stays active; run: nbsp status") from error
         except ValueError as error:
             raise LoadError(str(error), "the generation before stays active") from error
-        loader.retire_others(self.settings, self.loaded)
+        self._retire_others()
+
+    def _retire_others(self) -> None:
+        before, self.left_behind = self.left_behind, loader.retire_others(self.settings, self.loaded)
+        for words in self.left_behind:
+            if words not in before:
+                print(f"nbspd: {words}, ignoring", file=sys.stderr, flush=True)
 
     def _apply(self, bound: Bound, generation: int) -> None:
         identities = stamp_bits.identities(bound.checkpoints)

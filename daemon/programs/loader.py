@@ -1,7 +1,8 @@
-"""Have the programs in the kernel: those that are pinned already, or new ones from a child that brings LLVM along.
+"""Have the programs in the kernel: those that are pinned already, or new ones from a child that compiles if it must.
 
     <pins>/maps-<digest>/     the tables; programs whose tables look alike share them
     <pins>/links-<digest>-N/  attached programs, one pin each; a new set is attached before the old one is removed
+    <state>/compiled/         machine code that was compiled before, see compiled.py
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from typing import Any
 from ..errors import HostError, LoadError
 from ..kernel import features, mounts
 from ..paths import Settings, bpf_sources
-from . import source, tables
+from . import compiled, source, tables
 from .child import spawn
 
 BUILD_TIMEOUT_S = 600.0
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 STDERR_KEPT = 2000
+ADOPTED = "adopted"
 NEEDED = ("kernel", "root", "btf", "lockdown", "bcc")       # without one of these there is nothing to try
 
 
@@ -39,14 +41,25 @@ class ProgramState:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What is in the kernel and how it came there."""
+    """What is in the kernel and how it came there: compiled, from the cache (of compiled programs), or adopted."""
 
     tier: str
-    adopted: bool
+    origin: str
     seconds: float
     digest: str
     programs: tuple[ProgramState, ...]
     tried: tuple[str, ...] = ()     # better tiers, each with the reason why not
+    notes: tuple[str, ...] = ()     # what went wrong on the way and was survived
+
+    @property
+    def adopted(self) -> bool:
+        """Return whether the programs of a daemon before go on."""
+        return self.origin == ADOPTED
+
+    @property
+    def words(self) -> str:
+        """Return the origin and the time for people."""
+        return f"programs of tier {self.tier} {self.origin} in {self.seconds:.1f} s"
 
 
 @dataclass(frozen=True)
@@ -74,26 +87,28 @@ def load(settings: Settings, cgroup: Path) -> Loaded:
         links = settings.pins / str(manifest["links"])
         programs = tuple(ProgramState(**row) for row in manifest["programs"])
         if maps.is_dir() and all((links / program.name).exists() for program in programs if program.attached):
-            report = LoadReport(manifest["tier"], True, time.monotonic() - begin, digest, programs,
+            report = LoadReport(manifest["tier"], ADOPTED, time.monotonic() - begin, digest, programs,
                                 tuple(manifest["tried"]))
             return Loaded(report, maps, links)
     _require_host()
     try:
         settings.pins.mkdir(parents=True, exist_ok=True)
         os.chmod(settings.pins, 0o700)
+        former = _former(settings, manifest, maps)      # before anything is made that may take its name
         tables.create(maps)
         links = _fresh(settings.pins, digest)
     except OSError as error:
         raise LoadError(f"cannot pin below {settings.pins}: {error.strerror}",
                         f"see what is there: ls -l {settings.pins}") from error
-    built = _build(settings.tier, maps, links, cgroup)
+    built = _build(settings, maps, links, former, cgroup)
     if built["error"]:
         remove(links)
         raise LoadError(f"no tier can be loaded on this kernel: {built['error']}", "run: nbsp doctor")
     programs = tuple(ProgramState(row["name"], row["name"], row["is_attached"], row["reason"])
                      for row in built["programs"])
-    report = LoadReport(built["tier"], False, time.monotonic() - begin, digest, programs, tuple(built["tried"]))
-    _write_manifest(settings, report, links)
+    report = LoadReport(built["tier"], built["origin"], time.monotonic() - begin, digest, programs,
+                        tuple(built["tried"]), tuple(built["notes"]))
+    _write_manifest(settings, report, links, maps)
     return Loaded(report, maps, links)
 
 
@@ -105,8 +120,17 @@ def _require_host() -> None:
             raise HostError(found.reason, found.remedy)
 
 
-def _build(tier: str, maps: Path, links: Path, cgroup: Path) -> dict[str, Any]:
-    order = {"tier": tier, "sources": str(bpf_sources()), "maps": str(maps), "links": str(links), "cgroup": str(cgroup)}
+def _former(settings: Settings, manifest: dict[str, Any], maps: Path) -> Path | None:
+    """Return the folder of the attached programs that use these very tables, if any and all of them."""
+    if manifest.get("boot") != boot_id() or manifest.get("maps") != maps.name or not tables.are_whole(maps):
+        return None
+    former = settings.pins / Path(str(manifest.get("links"))).name
+    return former if _is_ours(former) else None
+
+
+def _build(settings: Settings, maps: Path, links: Path, former: Path | None, cgroup: Path) -> dict[str, Any]:
+    order = {"tier": settings.tier, "sources": str(bpf_sources()), "compiled": str(settings.state / compiled.FOLDER),
+             "maps": str(maps), "links": str(links), "former": str(former or ""), "cgroup": str(cgroup)}
     with tempfile.TemporaryFile() as said:
         process = spawn("programs.build", stdin=subprocess.PIPE, stderr=said)
         try:
@@ -156,9 +180,9 @@ def _read_manifest(settings: Settings) -> dict[str, Any]:
         return {}
 
 
-def _write_manifest(settings: Settings, report: LoadReport, links: Path) -> None:
-    content = {"digest": report.digest, "boot": boot_id(), "links": links.name, "tier": report.tier,
-               "programs": [asdict(program) for program in report.programs], "tried": report.tried}
+def _write_manifest(settings: Settings, report: LoadReport, links: Path, maps: Path) -> None:
+    content = {"digest": report.digest, "boot": boot_id(), "links": links.name, "maps": maps.name,
+               "tier": report.tier, "programs": [asdict(program) for program in report.programs], "tried": report.tried}
     try:
         settings.state.mkdir(parents=True, exist_ok=True)
         temporary = _manifest(settings).with_suffix(".new")
@@ -168,11 +192,22 @@ def _write_manifest(settings: Settings, report: LoadReport, links: Path) -> None
         pass        # without it the next daemon loads anew, beside the old programs: slower, no gap
 
 
-def retire_others(settings: Settings, loaded: Loaded) -> None:
-    """Remove the programs and tables of former daemons; what is loaded now has taken over."""
-    for folder in settings.pins.iterdir():
-        if _is_ours(folder) and folder not in (loaded.maps, loaded.links):
-            remove(folder)
+def retire_others(settings: Settings, loaded: Loaded) -> tuple[str, ...]:
+    """Remove the programs and tables of former daemons; what is loaded now has taken over.
+
+    Returns in words what could not be removed: it enforces beside the new until it goes, which is no reason to fail.
+    """
+    troubles = []
+    try:
+        for folder in settings.pins.iterdir():
+            if _is_ours(folder) and folder not in (loaded.maps, loaded.links):
+                try:
+                    remove(folder)
+                except OSError as error:
+                    troubles.append(f"{folder}, of a former nbspd, cannot be removed: {error.strerror}")
+    except OSError as error:
+        troubles.append(f"{settings.pins} cannot be read: {error.strerror}")
+    return tuple(troubles)
 
 
 def _is_ours(folder: Path) -> bool:

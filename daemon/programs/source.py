@@ -12,9 +12,13 @@ from typing import Iterable
 
 from .. import abi
 from ..errors import LoadError
+from .child import PACKAGE
 
 ORDER = ("abi.h", "hooks.h", "maps.h", "subject.h", "report.h", "verdict.h", "objects.h", "endpoints.h",
          "file.c", "unix.c", "cgroup_sock.c", "lineage.c", "egress.c")
+# our own modules that decide what is compiled and how it is attached
+MAKERS = ("kernel/fields.py", "kernel/layout.py", "kernel/stubs.py", "programs/attach.py", "programs/build.py",
+          "programs/catalogue.py", "programs/source.py")
 PROLOGUE = '#include <linux/types.h>\n#include "nbsp_kernel.h"\n'
 
 
@@ -48,8 +52,21 @@ def digest(parts: Iterable[str]) -> str:
 
 def programs_digest(sources: dict[str, str], tier: str, cgroup: Path) -> str:
     """Return the digest of everything that makes the loaded programs what they are."""
+    return digest([*_inputs(sources), tier, str(cgroup)])
+
+
+def compile_digest(sources: dict[str, str], tier: str, types: bytes) -> str:
+    """Return the digest of everything that the machine code of a tier is made from; `types` is the kernel's BTF."""
+    return digest([*_inputs(sources), tier, os.uname().machine, hashlib.sha256(types).hexdigest()])
+
+
+def _inputs(sources: dict[str, str]) -> list[str]:
     uname = os.uname()
-    return digest([*sources.values(), abi.static_assertions(), tier, str(cgroup), uname.release, uname.version])
+    try:
+        makers = [(PACKAGE / name).read_text() for name in MAKERS]
+    except OSError as error:
+        raise LoadError(f"cannot read {error.filename}: {error.strerror}", "reinstall the package nbspd") from error
+    return [*sources.values(), abi.static_assertions(), uname.release, uname.version, *makers]
 
 
 def maps_digest(sources: dict[str, str]) -> str:

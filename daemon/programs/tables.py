@@ -105,6 +105,11 @@ def create(folder: Path) -> None:
         os.close(fd)
 
 
+def are_whole(folder: Path) -> bool:
+    """Return whether every table is pinned already."""
+    return all((folder / name).exists() for name in TABLES)
+
+
 def _check(pin: Path, table: Table) -> None:
     try:
         fd = bpf.obj_get(pin)

@@ -22,11 +22,12 @@ class Recording(Enforcer):
 
     def __init__(self, folder: Path) -> None:
         self.settings = Settings(state=folder, pins=folder)
-        self.loaded = Loaded(LoadReport("lsm", False, 0.0, "d", ()), folder / "maps-1", folder / "links-1")
+        self.loaded = Loaded(LoadReport("lsm", "compiled", 0.0, "d", ()), folder / "maps-1", folder / "links-1")
         self.epoch = "boot:1"
         self._bits = bits.load(self._bits_file, self.epoch)
         self.tables: Any = None
         self._held: list[int] = []
+        self.left_behind: tuple[str, ...] = ()
 
     @staticmethod
     def _programs(bound: Any) -> list[int]:

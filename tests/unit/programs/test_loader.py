@@ -16,7 +16,8 @@ from nbspd.paths import Settings
 from nbspd.programs import loader, source, tables
 
 CGROUP = Path("/sys/fs/cgroup")
-REPORT = {"tier": "lsm", "error": "", "tried": ["x: y"], "programs": [
+REPORT = {"tier": "lsm", "error": "", "tried": ["x: y"], "origin": "compiled",
+          "notes": ["a file was damaged"], "programs": [
     {"name": "file_open", "is_attached": True, "reason": ""},
     {"name": "mmap_file", "is_attached": False, "reason": "this kernel has no such hook"}]}
 Child = Callable[..., None]
@@ -63,6 +64,8 @@ def links(settings: Settings) -> list[str]:
 def test_what_was_loaded_is_adopted_by_the_next(settings: Settings, child: Child) -> None:
     builds(child)
     first = load(settings)
+    assert (first.report.origin, first.report.notes) == ("compiled", ("a file was damaged",))
+    assert first.report.words.startswith("programs of tier lsm compiled in 0.")
     assert not first.report.adopted and first.report.tier == "lsm" and first.report.tried == ("x: y",)
     assert [(one.name, one.attached) for one in first.report.programs] == [("file_open", True), ("mmap_file", False)]
     assert settings.pins.stat().st_mode & 0o777 == 0o700
@@ -201,3 +204,70 @@ def test_a_foreign_file_where_the_pins_belong(settings: Settings, child: Child) 
     with pytest.raises(LoadError, match="cannot pin below .*: File exists") as caught:
         load(settings)
     assert str(settings.pins) in caught.value.remedy and settings.pins.read_text() == "somebody's"
+
+
+# -- taking over from programs that use the same tables
+
+
+def order_of(settings: Settings, child: Child, monkeypatch: pytest.MonkeyPatch,
+             are_whole: bool = True) -> dict[str, str]:
+    """Return the order that the child gets for other programs than those pinned."""
+    report = json.dumps(REPORT)
+    child(f"pathlib.Path(order['links'], 'file_open').touch()\n"
+          f"pathlib.Path({str(settings.rules)!r}).write_text(json.dumps(order))\nprint({report!r})")
+    monkeypatch.setattr(source, "programs_digest", lambda *_: "0123456789abcdef")
+    monkeypatch.setattr(tables, "are_whole", lambda folder: are_whole)
+    load(settings)
+    order: dict[str, str] = json.loads(settings.rules.read_text())
+    return order
+
+
+@pytest.fixture
+def upgraded(settings: Settings, tmp_path: Path) -> Settings:
+    return Settings(state=settings.state, pins=settings.pins, rules=tmp_path / "order")
+
+
+def test_the_child_hears_of_former_programs(upgraded: Settings, child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    builds(child)
+    first = load(upgraded)
+    order = order_of(upgraded, child, monkeypatch)
+    assert order["former"] == str(first.links) and order["compiled"] == str(upgraded.state / "compiled")
+
+
+@pytest.mark.parametrize("change", [{"boot": "another"}, {"maps": "maps-others"}, {"links": "links-gone-1"},
+                                    {"links": ".."}, {"links": "../../etc"}, None])
+def test_former_programs_that_cannot_be_taken_over(upgraded: Settings, child: Child, monkeypatch: pytest.MonkeyPatch,
+                                                   change: dict[str, str] | None) -> None:
+    builds(child)
+    load(upgraded)
+    change_manifest(upgraded, **change or {})
+    assert order_of(upgraded, child, monkeypatch, are_whole=change is not None)["former"] == ""
+
+
+def test_new_programs_never_take_over_from_themselves(
+        upgraded: Settings, child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their folder may get the name that the manifest has of one that is gone."""
+    builds(child)
+    first = load(upgraded)
+    loader.remove(first.links)
+    change_manifest(upgraded, links="links-0123456789abcdef-1")
+    order = order_of(upgraded, child, monkeypatch)
+    assert Path(order["links"]).name == "links-0123456789abcdef-1" and order["former"] == ""
+
+
+def test_what_cannot_be_retired_is_said(settings: Settings, child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    builds(child)
+    loaded = load(settings)
+    for name in ("links-a-7", "links-b-8"):
+        (settings.pins / name).mkdir()
+
+    def refuse(folder: Path) -> None:
+        if folder.name == "links-a-7":
+            raise OSError(16, "Device or resource busy")
+        folder.rmdir()
+    monkeypatch.setattr(loader, "remove", refuse)
+    told, = loader.retire_others(settings, loaded)
+    assert "links-a-7" in told and "busy" in told
+    assert links(settings) == sorted([loaded.links.name, "links-a-7"])
+    monkeypatch.setattr(Path, "iterdir", lambda path: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+    assert "Input/output error" in loader.retire_others(settings, loaded)[0]
