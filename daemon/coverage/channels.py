@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 FILES = frozenset({"file", "tree", "exec", "device"})
 PATHS = frozenset({"file", "tree", "exec"})
+PROGRAMS = frozenset({"file", "exec"})
 NET = frozenset({"tcp", "udp"})
 UNIX = frozenset({"unix", "abstract"})
 ALL = FILES | NET | UNIX
@@ -78,7 +79,15 @@ CHANNELS: tuple[Channel, ...] = (
     Channel("raw-device", "H1", "reading the block device below the file system", PATHS,
             reason="the block device is not protected by itself in this version; declare it under devices"),
     # H2, H3: other ways to submit the same calls end in the same hooks.
-    Channel("exec", "H2", "executing it", PATHS, OPEN, STAMPS[:1], in_socket="observed", is_front_door=True),
+    Channel("exec", "H2", "executing it", PROGRAMS, OPEN, STAMPS[:1], access=READ, in_socket="observed",
+            is_front_door=True),
+    Channel("tree-exec", "H2", "executing a program in the tree", frozenset({"tree"}), OPEN, access=READ,
+            reason="tier socket knows a program by its own inode, and nothing of what it lies below",
+            is_front_door=True),
+    Channel("interpreted", "H2", "running it as a script, or by an interpreter or ld.so", PROGRAMS, OPEN, access=READ,
+            reason="tier socket sees the program that runs: the interpreter, or ld.so"),
+    Channel("exec-replaced", "H1", "executing another program that took its place", PROGRAMS, OPEN, access=READ,
+            reason="tier socket knows the inode that was there at the last nbsp reload"),
     Channel("io-uring-file", "H2", "io_uring and aio: open, read, splice", FILES, OPEN),
     Channel("io-uring-socket", "H2", "io_uring: connect, send", NET, CONNECT + SEND, CONNECT + SEND),
     Channel("abi-file", "H3", "int 0x80 and x32 system calls on files", FILES, OPEN),
@@ -91,13 +100,18 @@ CHANNELS: tuple[Channel, ...] = (
     Channel("fast-open", "H4", "TCP Fast Open", frozenset({"tcp"}), CONNECT + PACKET, CONNECT + PACKET),
     Channel("mptcp", "H4", "MPTCP and its subflows", frozenset({"tcp"}), CONNECT + PACKET, CONNECT + PACKET),
     Channel("nat", "H4", "an address that NAT turns into the endpoint", NET, PACKET, PACKET),
-    Channel("raw-socket", "H4", "packets made by hand on a raw socket", NET, PACKET, PACKET),
-    Channel("packet-socket", "H4", "frames sent by AF_PACKET or tunnels through a device's queue", NET, DEVICE,
-            DEVICE),
+    Channel("raw-socket", "H4", "packets made by hand on a raw socket, with data or to open a connection", NET, PACKET,
+            PACKET),
+    Channel("packet-socket", "H4", "the same by AF_PACKET or tunnels through a device's queue", NET, DEVICE, DEVICE),
+    Channel("bare-packet", "H4", "TCP packets without data made by hand, and what follows such a first fragment",
+            frozenset({"tcp"}), reason="they look like the kernel's own, and later fragments have no ports"),
+    Channel("new-interface", "H10", "frames sent by an interface just after it appears, or while no daemon runs",
+            NET, reason="the daemon attaches the program of an interface"),
     Channel("packet-bypass", "H4", "AF_PACKET with PACKET_QDISC_BYPASS, and frames written to a TUN device", NET,
             reason="they do not pass the egress queue of an interface"),
-    Channel("encapsulated", "H4", "packets made by hand, in tunnel headers or behind many IPv6 extension headers",
-            NET, reason="only the outer addresses and eight extension headers are looked at"),
+    Channel("encapsulated", "H4",
+            "packets made by hand, in tunnel or IPsec headers or behind many IPv6 extension headers", NET,
+            reason="only the outer addresses and eight extension headers are looked at"),
     Channel("xdp", "H4", "frames sent by AF_XDP or redirected by an XDP program", NET,
             reason="they leave below the egress program of the interface"),
     Channel("other-netns", "H4", "frames made in another network namespace that leave by an interface of its own", NET,
@@ -114,18 +128,20 @@ CHANNELS: tuple[Channel, ...] = (
             reason="connections of unix sockets that exist are not cut in this version"),
     Channel("passed-unix", "H5", "a connected unix socket handed over by SCM_RIGHTS, pidfd_getfd or inheritance", UNIX,
             reason="a connected unix socket is not looked at again", has_stamps=True),
-    Channel("unix-alias", "H1", "a symbolic or hard link, a bind mount or a relative path to the socket",
+    Channel("unix-alias", "H1", "another name of the socket: link, mount, /proc/PID/root, relative path, rename",
             frozenset({"unix"}), ("unix_stream_connect", "unix_may_send"),
             reason="tier socket knows only the name that was asked for"),
     Channel("unix-replaced", "H1", "another socket put in the place of the protected one", frozenset({"unix"}),
             reason="that reaches nothing, and who connects to the name is still judged, but another answers"),
     # H5: handles.
     Channel("received-fd", "H5", "an fd received by SCM_RIGHTS or pidfd_getfd", FILES, ("file_receive",)),
+    Channel("uring-file", "H5", "a file handed over inside io_uring: message ring, fixed files of a shared ring",
+            FILES, reason="the kernel does not ask when a file comes into a ring's table that way"),
     Channel("inherited-fd", "H5", "an fd inherited across an exec that drops the stamp", FILES,
             reason="open fds are not closed or judged again at exec in this version", has_stamps=True),
-    Channel("older-fd", "H5", "fds and mappings older than the rules", FILES,
+    Channel("older-fd", "H5", "fds and mappings older than the rules, also made executable by mprotect", FILES,
             reason="what was open before the rules is not revoked in this version"),
-    Channel("exec-mapping", "H7", "an executable mapping of it", PATHS, ("mmap_file",)),
+    Channel("exec-mapping", "H7", "mapping it as code by mmap", PATHS, ("mmap_file",), access=READ),
     # H6, H7: borrowed identity.
     Channel("fake-name", "H6", "a program with the checkpoint's name, or bound over its path", ALL, STAMPS, STAMPS,
             has_stamps=True),

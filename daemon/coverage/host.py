@@ -11,7 +11,8 @@ def absent_channels(proc: Path = PROC) -> dict[str, str]:
     """Return the ids of the channels that do not exist on this host now, each with the reason."""
     found: dict[str, str] = {}
     if read_number(proc / "sys/kernel/io_uring_disabled") == 2:
-        found["io-uring-file"] = found["io-uring-socket"] = "kernel.io_uring_disabled is 2"
+        for channel in ("io-uring-file", "io-uring-socket", "uring-file"):
+            found[channel] = "kernel.io_uring_disabled is 2"
     mptcp = proc / "sys/net/mptcp/enabled"
     if not mptcp.exists():
         found["mptcp"] = "this kernel has no MPTCP"

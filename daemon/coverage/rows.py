@@ -171,7 +171,7 @@ class Coverage:
         if is_audit:
             return OBSERVED, AUDIT
         if self.tier == "socket" and channel.in_socket:
-            return channel.in_socket, "tier socket: seen and killed at its first instruction, not refused"
+            return channel.in_socket, "tier socket: killed at its first instruction, not refused"
         return ENFORCED, ""
 
     def trouble(self, hook: str) -> str:

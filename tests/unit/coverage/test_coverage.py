@@ -122,6 +122,23 @@ def test_tier_socket_refuses_no_file() -> None:
     assert found["connect"] == found["send"] == found["unix-connect"] == "enforced"
 
 
+def test_tier_socket_sees_executing_only_of_the_inode_that_is_declared() -> None:
+    """check_exec() looks the program's own inode up: no ancestor, no name, and of a script its interpreter."""
+    found = states("socket", "all")
+    assert {channel: found[channel] for channel in ("exec", "tree-exec", "interpreted", "exec-replaced")} == {
+        "exec": "observed", "tree-exec": "open", "interpreted": "open", "exec-replaced": "open"}
+    assert not {"exec", "tree-exec", "exec-mapping"} & set(states("lsm", "log"))    # writing is all it protects from
+    found = states("lsm", "all")
+    assert {found[channel] for channel in ("exec", "tree-exec", "interpreted", "exec-replaced")} == {"enforced"}
+
+
+def test_packets_without_data_are_not_claimed() -> None:
+    for tier in ("lsm", "socket"):
+        found = states(tier, "db")
+        assert found["raw-socket"] == found["packet-socket"] == "enforced"
+        assert found["bare-packet"] == found["new-interface"] == "open"
+
+
 def test_audit_is_observed_and_never_enforced() -> None:
     found = states("lsm", "watch")
     own = {row.channel for row in Coverage("lsm", programs("lsm"), plan(), {}).rows("watch") if row.rule == "watch"}
@@ -178,7 +195,8 @@ def test_what_a_host_does_not_have(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text + "\n")
     ids = {channel.id for channel in CHANNELS}
-    assert set(absent_channels(tmp_path)) == {"io-uring-file", "io-uring-socket", "mptcp", "fast-open"} <= ids
+    assert set(absent_channels(tmp_path)) == {
+        "io-uring-file", "io-uring-socket", "uring-file", "mptcp", "fast-open"} <= ids
     (tmp_path / "sys/kernel/io_uring_disabled").write_text("1\n")
     (tmp_path / "sys/net/mptcp/enabled").write_text("1\n")
     (tmp_path / "sys/net/ipv4/tcp_fastopen").write_text("nonsense")
