@@ -182,7 +182,8 @@ def _read_manifest(settings: Settings) -> dict[str, Any]:
 
 def _write_manifest(settings: Settings, report: LoadReport, links: Path, maps: Path) -> None:
     content = {"digest": report.digest, "boot": boot_id(), "links": links.name, "maps": maps.name,
-               "tier": report.tier, "programs": [asdict(program) for program in report.programs], "tried": report.tried}
+               "tier": report.tier, "origin": report.origin, "seconds": round(report.seconds, 3),
+               "programs": [asdict(program) for program in report.programs], "tried": report.tried}
     try:
         settings.state.mkdir(parents=True, exist_ok=True)
         temporary = _manifest(settings).with_suffix(".new")

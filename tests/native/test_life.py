@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -22,7 +23,7 @@ FIRE = ("fire", "inet", ["127.0.0.1", UDP_PORT])
 FLOOD = 30_000              # more than the kernel's ring has room for
 RULES = """
 version: 1
-resources: {db: {udp: ["127.0.0.1:5433"]}}
+resources: {db: {udp: ["127.0.0.1:5433"], tcp: ["127.0.0.1:5432"]}}
 rules: [{id: nobody, protect: db, only-through: []}]
 """
 
@@ -148,6 +149,31 @@ def test_detach_and_again(own: Daemon) -> None:
         client.close()
 
 
+def origin(daemon: Daemon) -> str:
+    """Return how the programs came into the kernel when they were loaded last."""
+    return str(json.loads((daemon.settings.state / "programs.json").read_text())["origin"])
+
+
+@pytest.mark.slow
+def test_what_was_compiled_once_is_loaded_from_the_disk(own: Daemon) -> None:
+    client = Actor(Path("/usr/bin/python3"), own.place.enter_guarded, own.place.folder)
+    try:
+        for expected, is_spoilt in (("compiled", False), ("from the cache", False), ("compiled", True),
+                                    ("from the cache", False)):
+            for path in (own.settings.state / "compiled").iterdir() if is_spoilt else ():
+                path.write_bytes(path.read_bytes()[:-1])
+            own.start()
+            assert origin(own) == expected
+            assert ("is thrown away, compiling anew: it is damaged" in own.said()) == is_spoilt
+            assert_denied([("datagram", client.do(*FIRE)), ("connection", client.do(*CONNECT))])
+            assert own.nbsp("detach", "--reason", "a test").returncode == 0
+            assert_allowed([("detached", client.do(*FIRE))])
+            assert own.stop() == 0
+            own.log.unlink()
+    finally:
+        client.close()
+
+
 @pytest.mark.slow
 def test_an_upgrade_leaves_no_gap(own: Daemon) -> None:
     copy = own.place.folder / "copy"
@@ -159,16 +185,17 @@ def test_an_upgrade_leaves_no_gap(own: Daemon) -> None:
     source.write_text(source.read_text() + "\n/* a newer version */\n")
     own.start()
     stop = own.place.folder / "stop"
-    client = Actor(Path("/usr/bin/python3"), own.place.enter_guarded, own.place.folder)
+    clients = [Actor(Path("/usr/bin/python3"), own.place.enter_guarded, own.place.folder) for _ in range(2)]
     try:
         before = Pinned(own.settings.pins)
-        client.start("alternate", [{"act": FIRE[0], "args": FIRE[1:]}], str(stop))
+        for client in clients:
+            client.start("alternate", [{"act": act, "args": args} for act, *args in (FIRE, CONNECT)], str(stop))
         own.kill()
         newer = Daemon(own.place, copy)
         newer.start()
         stop.touch()
-        (allowed, denied, other), = client.finish().value
-        assert (allowed, other) == (0, 0) and denied > 100
+        counts = [count for client in clients for count in client.finish().value]
+        assert all((allowed, other) == (0, 0) and denied > 100 for allowed, denied, other in counts), counts
         after = Pinned(own.settings.pins)
         status = newer.nbsp_json("status")
         records = newer.nbsp_json("journal")["records"]
@@ -178,7 +205,9 @@ def test_an_upgrade_leaves_no_gap(own: Daemon) -> None:
         assert before.left("program") == []     # links of cgroups were given the new programs
         assert not before.links - after.links & set(bpf.link_ids())
         assert_balanced(status)
-        assert status["totals"]["hits"] == denied, "old and new programs both counted, or neither did"
+        attempts = sum(denied for _, denied, _ in counts)
+        assert status["totals"]["hits"] == attempts, "old and new programs both counted, or neither did"
         assert newer.stop() == 0
     finally:
-        client.close()
+        for client in clients:
+            client.close()
