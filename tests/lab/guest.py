@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Callable, Sequence
 
+from . import compiled
 from .channel import Channel
 from .errors import LabError
 from .image import image
@@ -21,7 +22,7 @@ from .qemu import LSM, Machine, Qemu
 
 TIERS = tuple(LSM)
 BOOT_TIMEOUT_S = 300.0
-SETTLE_TIMEOUT_S = 660.0        # nbspd compiles before sysinit.target: a minute or two under emulation
+SETTLE_TIMEOUT_S = 660.0        # nbspd may compile before sysinit.target: a minute or two under emulation
 INSTALL_TIMEOUT_S = 660.0
 PACKAGE = "/root/nbspd.deb"
 SOURCE = "/usr/src/nbspd"           # where the guest finds the checkout
@@ -164,8 +165,10 @@ class Guest:
     def install(self) -> None:
         """Install this checkout's nbspd, or upgrade to it, as a user would: by its package. The source goes along."""
         self.put(PACKAGE, package(self.folder))
+        compiled.give(self)
         self.run(f"DEBIAN_FRONTEND=noninteractive dpkg --force-confold --force-unsafe-io -i {PACKAGE}",
                  INSTALL_TIMEOUT_S, check=True)
+        compiled.fetch(self)
         self.run(f"rm -rf {SOURCE} && mkdir -p {SOURCE} && tar -xz -C {SOURCE}", stdin=source(), check=True)
 
     def reboot(self) -> None:
