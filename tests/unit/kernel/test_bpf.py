@@ -11,6 +11,7 @@ from typing import Iterator
 import pytest
 from nbspd.kernel import bpf, bpf_load, mounts
 
+RETURN_1 = bytes.fromhex("b700000001000000" "9500000000000000")
 MISSING = struct.pack("=Q", 404)
 
 
@@ -190,8 +191,7 @@ def test_program_link_and_cgroup(opened: list[int]) -> None:
     try:
         folder = os.open(cgroup, os.O_RDONLY)
         opened.append(folder)
-        return_1 = bytes.fromhex("b700000001000000" "9500000000000000")
-        opened.append(bpf_load.prog_load(8, return_1, "allow", 1))      # CGROUP_SKB, egress
+        opened.append(bpf_load.prog_load(8, RETURN_1, "allow", 1))      # CGROUP_SKB, egress
         program = bpf.obj_info(opened[-1])
         assert isinstance(program, bpf.ProgInfo) and program.name == "allow" and program.id in set(bpf.prog_ids())
         link = bpf_load.link_create(opened[-1], folder, 1)
@@ -208,3 +208,21 @@ def test_program_link_and_cgroup(opened: list[int]) -> None:
         assert bpf_load.prog_query(folder, 1) == ()
     finally:
         cgroup.rmdir()
+
+
+def test_a_raw_tracepoint_keeps_its_program(opened: list[int]) -> None:
+    """What programs/attach.py says of links that cannot be updated."""
+    opened += [bpf_load.prog_load(17, RETURN_1, "tracing") for _ in range(2)]
+    opened.append(bpf_load.raw_tracepoint_open(opened[0], "sched_process_exit"))
+    with pytest.raises(OSError) as caught:
+        bpf_load.link_update(opened[2], opened[1])
+    assert caught.value.errno == errno.EINVAL
+
+
+def test_a_refusal_brings_the_verifiers_log() -> None:
+    with pytest.raises(bpf_load.Refused, match="Permission denied") as caught:
+        bpf_load.prog_load(8, bytes.fromhex("9500000000000000"), "no_value", 1)
+    assert "R0 !read_ok" in caught.value.log
+    with pytest.raises(bpf_load.Refused) as caught:
+        bpf_load.prog_load(9999, RETURN_1)
+    assert caught.value.errno == errno.EINVAL and caught.value.log == ""
