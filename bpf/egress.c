@@ -23,6 +23,7 @@
 #define TCP_FIN_SYN_RST 7
 #define TCP_SYN 2
 #define HDR_START_NET 1
+#define IP4_MORE_FRAGMENTS 0x2000
 #define IP6_EXTENSIONS 8
 
 struct ip4_header {
@@ -60,6 +61,7 @@ struct tcp_ports {
 struct parsed {
 	__u32 transport;
 	__u32 length;
+	__u32 is_whole;		/* no fragment, and its length stands in the header */
 	struct endpoint_key key;
 };
 
@@ -73,6 +75,7 @@ static __always_inline int parse_ip4(struct __sk_buff *skb, struct parsed *p)
 		return 0;	/* not the first fragment: without the first it is nothing */
 	p->transport = (ip.version_ihl & 15) * 4;
 	p->length = swap16(ip.total);
+	p->is_whole = ip.total && !(ip.fragment & swap16(IP4_MORE_FRAGMENTS));
 	p->key.proto = ip.protocol;
 	set_ip4(&p->key, ip.destination);
 	return 1;
@@ -82,7 +85,7 @@ static __always_inline int parse_ip6(struct __sk_buff *skb, struct parsed *p)
 {
 	struct ip6_header ip = {};
 	__u8 extension[4] = {};
-	__u32 offset = sizeof(ip);
+	__u32 offset = sizeof(ip), more = 0;
 	unsigned long i;
 	__u8 next;
 
@@ -98,6 +101,7 @@ static __always_inline int parse_ip6(struct __sk_buff *skb, struct parsed *p)
 		if (next == NEXTHDR_FRAGMENT) {
 			if ((extension[2] << 8 | extension[3]) & 0xfff8)
 				return 0;
+			more = extension[3] & 1;
 			offset += 8;
 		} else {
 			offset += (extension[1] + 1) * 8;
@@ -106,17 +110,21 @@ static __always_inline int parse_ip6(struct __sk_buff *skb, struct parsed *p)
 	}
 	p->transport = offset;
 	p->length = swap16(ip.payload) + sizeof(ip);
+	p->is_whole = ip.payload && !more;
 	p->key.proto = next;
 	__builtin_memcpy(p->key.addr, ip.destination, 16);
 	return 1;
 }
 
-/* A packet without a socket: one that carries data or opens a connection is nobody's here. */
+/*
+ * A packet without a socket: one that carries data or opens a connection is nobody's here.  A first fragment may have no
+ * data and bring it in the next.
+ */
 static __always_inline int is_bare_control(struct __sk_buff *skb, struct parsed *p)
 {
 	struct tcp_ports tcp = {};
 
-	if (p->key.proto != IPPROTO_TCP)
+	if (p->key.proto != IPPROTO_TCP || !p->is_whole)
 		return 0;
 	if (bpf_skb_load_bytes_relative(skb, p->transport, &tcp, sizeof(tcp), HDR_START_NET))
 		return 0;

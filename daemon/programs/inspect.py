@@ -23,7 +23,8 @@ Key = tuple[int, int, int]      # device, inode number, generation
 # include/uapi/linux/magic.h: file systems whose inodes are not kept by this kernel, or are no files
 UNSUPPORTED = {0x9FA0: "proc", 0x62656572: "sysfs", 0x6969: "nfs", 0x65735546: "fuse", 0xFF534D42: "cifs",
                0xFE534D42: "smb2", 0x01021997: "9p", 0xCAFE4A11: "bpf", 0x63677270: "cgroup2", 0x27E0EB: "cgroup",
-               0x64626720: "debugfs", 0x74726163: "tracefs", 0x73636673: "securityfs"}
+               0x64626720: "debugfs", 0x74726163: "tracefs", 0x73636673: "securityfs",
+               0x4D44: "vfat", 0x2011BAB0: "exfat"}     # these number an inode anew when it is read again
 BTRFS = 0x9123683E
 
 

@@ -111,15 +111,19 @@ def send_many(host: str, port: int, count: int = 3) -> int:
     return sent
 
 
-def udp_packet(host: str, port: int, data: bytes, source: str = "127.0.0.1") -> bytes:
-    """Return an IPv4 packet with a datagram; the kernel accepts a UDP checksum of zero."""
-    udp = struct.pack("!HHHH", 40000, port, 8 + len(data), 0) + data
-    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 1, 0, 64, socket.IPPROTO_UDP, 0,
+def ip4_packet(host: str, protocol: int, payload: bytes, source: str = "127.0.0.1", fragment: int = 0) -> bytes:
+    """Return an IPv4 packet; `fragment` is the word of flags and offset."""
+    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), 1, fragment, 64, protocol, 0,
                        socket.inet_aton(source), socket.inet_aton(host))
     total = sum(struct.unpack("!10H", head))
     while total >> 16:
         total = (total & 0xffff) + (total >> 16)
-    return head[:10] + struct.pack("!H", ~total & 0xffff) + head[12:] + udp
+    return head[:10] + struct.pack("!H", ~total & 0xffff) + head[12:] + payload
+
+
+def udp_packet(host: str, port: int, data: bytes, source: str = "127.0.0.1") -> bytes:
+    """Return an IPv4 packet with a datagram; the kernel accepts a UDP checksum of zero."""
+    return ip4_packet(host, socket.IPPROTO_UDP, struct.pack("!HHHH", 40000, port, 8 + len(data), 0) + data, source)
 
 
 def send_frame(host: str, port: int, say: str, device: str = "lo", source: str = "127.0.0.1") -> int:
@@ -132,6 +136,13 @@ def send_raw(host: str, port: int, say: str) -> int:
     """Send a datagram from a raw socket with a header of our own."""
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as made:
         return made.sendto(udp_packet(host, port, say.encode()), (host, 0))
+
+
+def send_bare(host: str, port: int, fragment: int = 0) -> int:
+    """Send a TCP acknowledgement without data from a raw socket, whole or as the first fragment (0x2000)."""
+    tcp = struct.pack("!HHIIBBHHHI", 40000, port, 1, 1, 6 << 4, 0x10, 1024, 0, 0, 0x01010101)
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as made:
+        return made.sendto(ip4_packet(host, socket.IPPROTO_TCP, tcp, fragment=fragment), (host, 0))
 
 
 def hold(name: str, family: str, kind: str, address: Any) -> None:
@@ -290,8 +301,8 @@ def rename(old: str, new: str) -> None:
 
 
 KNOWN: tuple[Callable[..., Any], ...] = (
-    ask, connect, send_to, fire, fast_open, send_many, send_frame, send_raw, hold, use, drop, listen, heard, run,
-    in_thread, in_fork, become, children, alternate, repeat, pause, rename, os.chdir, os.nice, os.seteuid, os.unlink)
+    ask, connect, send_to, fire, fast_open, send_many, send_frame, send_raw, send_bare, hold, use, drop, listen, heard,
+    run, in_thread, in_fork, become, children, alternate, repeat, pause, rename, os.chdir, os.nice, os.seteuid, os.unlink)
 ACTS = {act.__name__: act for act in KNOWN}
 
 

@@ -118,3 +118,14 @@ def test_packets_made_by_hand(host: Host) -> None:
     host.database.do("pause", 0.1)
     assert host.database.do("heard").value == []
     assert [record["channel"] for record in host.violations("by-hand")] == ["packet", "interface"]
+
+
+def test_first_fragment_without_data(host: Host) -> None:
+    """It brings its data in the next one, which has no ports; whole and without data it may be the kernel's own."""
+    client = host.actor()
+    host.apply({"tcp": [f"127.0.0.1:{TCP_PORT}"]}, id="fragment")
+    assert_allowed([("whole", client.do("send_bare", "127.0.0.1", TCP_PORT))])
+    assert_denied([("fragment", client.do("send_bare", "127.0.0.1", TCP_PORT, 0x2000))])
+    host.write()
+    host.reload()
+    assert_allowed([("without rules", client.do("send_bare", "127.0.0.1", TCP_PORT, 0x2000))])
