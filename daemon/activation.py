@@ -239,6 +239,9 @@ class Activation:
                 self.enforcer.apply(self.enforcer.bind(self.active.plan, self.active.numbers), self.active.number)
                 self.is_stale = False
             changes = self.enforcer.refresh()
+            if changes and self.enforcer.bound is not None:
+                self.active = replace(self.active, bound=self.enforcer.bound)
+                self.naming.remember(self.active.number, self.active.bound.names, self.active.numbers)
         except NbspdError as error:
             self.degraded("refresh", f"the names in the rules could not be looked up again: {failure_words(error)}")
             return ()

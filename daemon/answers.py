@@ -193,10 +193,11 @@ class Answers:
         if active is None or enforcer is None:
             return None
         partial, absent = self.partial_hooks(), absent_channels()
-        state = (active.number, enforcer.report.digest, partial, absent)
+        missing = active.bound.missing
+        state = (active.number, enforcer.report.digest, partial, absent, missing)
         if self.covered is None or self.covered[0] != state:
             report = enforcer.report
-            self.covered = (state, Coverage(report.tier, report.programs, active.plan, absent, partial))
+            self.covered = (state, Coverage(report.tier, report.programs, active.plan, absent, partial, missing))
         return self.covered[1]
 
     def partial_hooks(self) -> dict[str, str]:

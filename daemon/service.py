@@ -99,6 +99,7 @@ class Service:
         self.notifier.ready(self.status_line())
         if self.activation.is_stale:
             self.ask_refresh()
+        self.look_again()
 
     def begin_enforcing(self, settings: Settings) -> Enforcer:
         """Start the enforcer and listen to what it has to say. Raises NbspdError."""
@@ -152,6 +153,7 @@ class Service:
             return act()
         finally:
             self.arm_deadline()
+            self.look_again()
             self.recorder.write()
             self.notifier.ready(self.status_line())
 
@@ -183,10 +185,19 @@ class Service:
         self.refresh_due.read()
         self.refresh_due.cancel()
         began_s = time.monotonic()
-        for change in self.activation.refresh():
+        changes = self.activation.refresh()
+        for change in changes:
             self.recorder.note(said("note", change, DAEMON, self.activation.number))
         self.refresh_delay_s = max(REFRESH_DELAY_S, (time.monotonic() - began_s) / REFRESH_SHARE)
+        if changes:
+            self.look_again()
         self.recorder.write()
+
+    def look_again(self) -> None:
+        """Look at the names once more where folders are awaited: one may have appeared before the flip, unnoticed."""
+        active = self.activation.active
+        if active is not None and active.bound.missing:
+            self.ask_refresh()
 
     def on_deadline(self, _events: int) -> None:
         """Go back if the active generation was not confirmed in time."""

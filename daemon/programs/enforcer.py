@@ -181,6 +181,11 @@ class Enforcer:
             self.apply(after, self._generation)
         return words
 
+    @property
+    def bound(self) -> Bound | None:
+        """Return what the active generation was bound to at the last look at the names."""
+        return self._bound
+
     def active_generation(self) -> int:
         """Return the number of the generation that the kernel enforces, 0 for none."""
         return write.active_number(self.tables)

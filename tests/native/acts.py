@@ -302,7 +302,8 @@ def rename(old: str, new: str) -> None:
 
 KNOWN: tuple[Callable[..., Any], ...] = (
     ask, connect, send_to, fire, fast_open, send_many, send_frame, send_raw, send_bare, hold, use, drop, listen, heard,
-    run, in_thread, in_fork, become, children, alternate, repeat, pause, rename, os.chdir, os.nice, os.seteuid, os.unlink)
+    run, in_thread, in_fork, become,
+    children, alternate, repeat, pause, rename, os.chdir, os.nice, os.seteuid, os.unlink)
 ACTS = {act.__name__: act for act in KNOWN}
 
 

@@ -133,6 +133,8 @@ class FakeEnforcer:
         self.refused_interfaces: dict[int, str] = {}
         self.appeared: list[tuple[int, str]] = []
         self.refreshed: tuple[str, ...] = ()
+        self.missing: tuple[str, ...] = ()
+        self.bound: FakeBound | None = None
         self.failure: NbspdError | None = None
         self.stamps: dict[int, tuple[str, ...]] = {}
         self.is_closed = False
@@ -143,11 +145,12 @@ class FakeEnforcer:
         if missing:
             raise RulesError([Problem(c.where, f"{c.exe} does not exist", "install it") for c in missing])
         rules = {numbers[rule.id]: rule for rule in plan.rules}
-        return FakeBound(plan, FakeNames(rules))
+        return FakeBound(plan, FakeNames(rules), self.missing)
 
     def adopt(self, bound: FakeBound, generation: int) -> None:
         assert generation == self.kernel.generation
         self.adopted_generation = generation
+        self.bound = bound
 
     def apply(self, bound: FakeBound, generation: int) -> None:
         if self.failure is not None:
@@ -155,6 +158,7 @@ class FakeEnforcer:
         assert generation >= self.kernel.generation
         self.kernel.generation, self.kernel.plan = generation, bound.plan
         self.applied.append(generation)
+        self.bound = bound
 
     def active_generation(self) -> int:
         return self.kernel.generation
@@ -162,6 +166,9 @@ class FakeEnforcer:
     def refresh(self) -> tuple[str, ...]:
         if self.failure is not None:
             raise self.failure
+        if self.bound is not None and self.bound.missing != self.missing:
+            self.bound = replace(self.bound, missing=self.missing)
+            return ("names: 1 new, 1 gone",)
         return self.refreshed
 
     def counters(self) -> dict[int, tuple[int, int]]:

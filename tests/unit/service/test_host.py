@@ -7,7 +7,7 @@ from typing import Any
 
 from nbspd.errors import LoadError
 
-from .running import Running, records
+from .running import MORE, Running, records, write
 
 
 def test_new_interfaces_and_addresses_reach_the_enforcer(running: Running) -> None:
@@ -46,3 +46,19 @@ def test_a_new_name_is_looked_at_a_moment_later_and_not_all_the_time(running: Ru
     assert running.enforcer.notices.pending_bytes() == 0
     said = [record.text for record in records(running.settings)].count("/srv/a is there now")
     assert 3 <= said <= 9
+
+
+def test_a_folder_that_appears_is_pending_no_more(running: Running) -> None:
+    write(running.settings, MORE)
+    running.enforcer.missing = ("/srv/nbspd-test/key",)
+    running.ask("reload")
+    rows = [row for row in running.ask("coverage")["rows"] if row["channel"] == "missing-folder"]
+    assert [(row["rule"], row["state"]) for row in rows] == [("key-for-nobody", "open")]
+    assert running.ask("status")["missing_paths"] == ["/srv/nbspd-test/key"]
+    running.enforcer.missing = ()           # it appeared between the look and the flip: nobody told
+    running.turn(0.2)
+    assert running.ask("status")["missing_paths"] == []
+    assert not [row for row in running.ask("coverage")["rows"] if row["channel"] == "missing-folder"]
+    assert records(running.settings)[-1].text == "names: 1 new, 1 gone"
+    running.turn(0.2)
+    assert not running.service.refresh_due.is_armed
