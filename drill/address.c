@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Addresses, sockets, and what is said to the server: it greets with a secret and remembers the tokens that it hears. */
+#include "attempt.h"
+
+#include <arpa/inet.h>
+#include <linux/vm_sockets.h>
+#include <net/if.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stddef.h>
+#include <sys/un.h>
+
+#define ANSWER_MS 700
+
+struct address address_of(const char *host, int port)
+{
+	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV}, *found;
+	struct address made = {.size = 0};
+	int error = getaddrinfo(host, text("%d", port), &hints, &found);
+
+	if (error)
+		broken("%s is no address: %s", host, gai_strerror(error));
+	memcpy(&made.storage, found->ai_addr, found->ai_addrlen);
+	made.size = found->ai_addrlen;
+	freeaddrinfo(found);
+	return made;
+}
+
+struct address given_address(void)
+{
+	return address_of(given("address"), number("port", 0));
+}
+
+struct address unix_address(const char *name)
+{
+	struct address made = {0};
+	struct sockaddr_un *un = (void *)&made.storage;
+	size_t size = strlen(name);
+
+	if (size >= sizeof(un->sun_path))
+		broken("%s is too long for the name of a socket", name);
+	un->sun_family = AF_UNIX;
+	memcpy(un->sun_path, name, size);
+	made.size = offsetof(struct sockaddr_un, sun_path) + size + (name[0] != '@');
+	if (name[0] == '@')
+		un->sun_path[0] = 0;
+	return made;
+}
+
+static void be_impatient(int fd)
+{
+	struct timeval limit = {.tv_usec = ANSWER_MS * 1000};
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));	/* of connect(2), too */
+}
+
+int tcp_socket(int family, int protocol)
+{
+	int fd = ok(socket(family, SOCK_STREAM, protocol), "socket");
+
+	be_impatient(fd);
+	return fd;
+}
+
+int udp_socket(int family)
+{
+	int fd = ok(socket(family, SOCK_DGRAM, 0), "socket");
+
+	be_impatient(fd);
+	return fd;
+}
+
+_Noreturn void greet(int fd)
+{
+	const char *token = given("token");
+	char greeting[256];
+	ssize_t size;
+
+	be_impatient(fd);
+	if (send(fd, token, strlen(token), 0) < 0 && errno != EPIPE)
+		failed("send");
+	size = ok(recv(fd, greeting, sizeof(greeting), 0), "recv");
+	if (!size)
+		end(SILENT, "the server hung up without a word");
+	show_bytes(greeting, size);
+	done();
+}
+
+_Noreturn void sent(long result, const char *step)
+{
+	ok(result, step);
+	done();
+}

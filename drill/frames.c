@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* H4: packets and frames made by hand, as root. Over ::1, because the kernel takes hand-made IPv4 frames on a loopback
+ * device for forged (route_localnet), and IPv6 ones not. */
+#include "attempt.h"
+
+#include <arpa/inet.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/if_tun.h>
+#include <linux/if_xdp.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/ip.h>
+#include <netinet/ip6.h>
+#include <netinet/udp.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#define FROM_PORT 47774
+
+static uint32_t sum(uint32_t start, const void *bytes, size_t size)
+{
+	const unsigned char *at = bytes;
+
+	for (size_t i = 0; i < size; i++)
+		start += i & 1 ? at[i] : at[i] << 8;
+	return start;
+}
+
+static uint16_t folded(uint32_t total)
+{
+	while (total >> 16)
+		total = (total & 0xffff) + (total >> 16);
+	return htons(~total & 0xffff);
+}
+
+static size_t datagram(unsigned char *to, bool has_sum, const void *addresses, size_t addresses_size)
+{
+	struct udphdr *head = (void *)to;
+	size_t size = sizeof(*head) + strlen(given("token"));
+
+	*head = (struct udphdr){.source = htons(FROM_PORT), .dest = htons(number("port", 0)), .len = htons(size)};
+	memcpy(to + sizeof(*head), given("token"), strlen(given("token")));
+	if (has_sum)
+		head->check = folded(sum(IPPROTO_UDP + size, addresses, addresses_size) + sum(0, to, size));
+	return size;
+}
+
+/* An IPv6 packet with that many extension headers between; from an address of the caller's choice. */
+static size_t packet6(unsigned char *to, const char *from, int extensions)
+{
+	struct ip6_hdr *head = (void *)to;
+	unsigned char *at = to + sizeof(*head);
+	size_t size;
+
+	*head = (struct ip6_hdr){.ip6_flow = htonl(6 << 28), .ip6_hlim = 64};
+	inet_pton(AF_INET6, from, &head->ip6_src);
+	inet_pton(AF_INET6, given("address"), &head->ip6_dst);
+	head->ip6_nxt = extensions ? IPPROTO_DSTOPTS : IPPROTO_UDP;
+	for (int i = 0; i < extensions; i++, at += 8)
+		memcpy(at, (unsigned char[]){i + 1 < extensions ? IPPROTO_DSTOPTS : IPPROTO_UDP, 0, 1, 4, 0, 0, 0, 0}, 8);
+	size = at - to + datagram(at, true, &head->ip6_src, 32);
+	head->ip6_plen = htons(size - sizeof(*head));
+	return size;
+}
+
+static size_t packet4(unsigned char *to, const char *from)
+{
+	struct iphdr *head = (void *)to;
+	size_t size;
+
+	*head = (struct iphdr){.version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_UDP};
+	inet_pton(AF_INET, from, &head->saddr);
+	inet_pton(AF_INET, given("address"), &head->daddr);
+	size = sizeof(*head) + datagram(to + sizeof(*head), false, NULL, 0);
+	head->tot_len = htons(size);
+	head->check = folded(sum(0, head, sizeof(*head)));
+	return size;
+}
+
+TECHNIQUE("raw")	/* how=header (IP header included) | udp (the kernel makes it) | fragments | headers6 (extensions=) | udp6 */
+{
+	struct address to = given_address();
+	unsigned char bytes[512];
+	const char *how = given("how");
+	size_t size;
+	int fd;
+
+	if (!strcmp(how, "header") || !strcmp(how, "fragments")) {
+		size = packet4(bytes, "127.0.0.1");
+		fd = ok(socket(AF_INET, SOCK_RAW, IPPROTO_RAW), "raw socket");
+		if (!strcmp(how, "header"))
+			sent(sendto(fd, bytes, size, 0, (void *)&to.storage, to.size), "sendto");
+		/* eight bytes in the first fragment: the UDP header and nothing more; the rest in a second one */
+		struct iphdr *head = (void *)bytes;
+
+		head->id = htons(getpid());
+		head->frag_off = htons(IP_MF);
+		head->tot_len = htons(28);
+		ok(sendto(fd, bytes, 28, 0, (void *)&to.storage, to.size), "sendto of the first fragment");
+		memmove(bytes + 20, bytes + 28, size - 28);
+		head->frag_off = htons(1);
+		head->tot_len = htons(size - 8);
+		sent(sendto(fd, bytes, size - 8, 0, (void *)&to.storage, to.size), "sendto of the second fragment");
+	}
+	if (!strcmp(how, "headers6")) {
+		((struct sockaddr_in6 *)&to.storage)->sin6_port = 0;
+		size = packet6(bytes, "::1", number("extensions", 0));
+		fd = ok(socket(AF_INET6, SOCK_RAW, IPPROTO_RAW), "raw socket");
+		sent(sendto(fd, bytes, size, 0, (void *)&to.storage, to.size), "sendto");
+	}
+	if (!strcmp(how, "udp6")) {
+		packet6(bytes, "::1", 0);
+		fd = ok(socket(AF_INET6, SOCK_RAW, IPPROTO_UDP), "raw socket");
+		((struct sockaddr_in6 *)&to.storage)->sin6_port = 0;
+		sent(sendto(fd, bytes + 40, 8 + strlen(given("token")), 0, (void *)&to.storage, to.size), "sendto");
+	}
+	datagram(bytes, false, NULL, 0);
+	fd = ok(socket(AF_INET, SOCK_RAW, IPPROTO_UDP), "raw socket");
+	sent(sendto(fd, bytes, 8 + strlen(given("token")), 0, (void *)&to.storage, to.size), "sendto");
+}
+
+static size_t frame(unsigned char *to, const char *from)	/* an Ethernet frame for the loopback device */
+{
+	memset(to, 0, 12);
+	to[12] = ETH_P_IPV6 >> 8;
+	to[13] = ETH_P_IPV6 & 0xff;
+	return 14 + packet6(to + 14, from, 0);
+}
+
+TECHNIQUE("packet")	/* AF_PACKET on the loopback device: how=raw | datagram | bypass | ring */
+{
+	struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IPV6), .sll_halen = 6,
+				 .sll_ifindex = if_nametoindex("lo")};
+	bool is_datagram = is("how", "datagram");
+	int fd = ok(socket(AF_PACKET, is_datagram ? SOCK_DGRAM : SOCK_RAW, htons(ETH_P_IPV6)), "packet socket"), one = 1;
+	unsigned char bytes[512];
+	size_t size = frame(bytes, "::1");
+
+	if (is("how", "bypass"))
+		ok(setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &one, sizeof(one)), "PACKET_QDISC_BYPASS");
+	if (is("how", "ring")) {
+		struct tpacket_req shape = {.tp_block_size = 4096, .tp_frame_size = 2048, .tp_block_nr = 1, .tp_frame_nr = 2};
+		struct tpacket_hdr *head;
+
+		ok(setsockopt(fd, SOL_PACKET, PACKET_TX_RING, &shape, sizeof(shape)), "PACKET_TX_RING");
+		head = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		if ((void *)head == MAP_FAILED)
+			failed("mmap of the ring");
+		ok(bind(fd, (void *)&to, sizeof(to)), "bind");
+		memcpy((char *)head + TPACKET_HDRLEN - sizeof(struct sockaddr_ll), bytes, size);
+		head->tp_len = size;
+		head->tp_status = TP_STATUS_SEND_REQUEST;
+		sent(send(fd, NULL, 0, 0), "send");
+	}
+	sent(sendto(fd, bytes + (is_datagram ? 14 : 0), size - (is_datagram ? 14 : 0), 0, (void *)&to, sizeof(to)), "sendto");
+}
+
+TECHNIQUE("xdp-socket")	/* AF_XDP on the loopback device, copying */
+{
+	enum { FRAME = 2048, FRAMES = 4 };
+	struct xdp_umem_reg memory = {.len = FRAME * FRAMES, .chunk_size = FRAME};
+	struct sockaddr_xdp to = {.sxdp_family = AF_XDP, .sxdp_flags = XDP_COPY, .sxdp_ifindex = if_nametoindex("lo")};
+	struct xdp_mmap_offsets offsets;
+	socklen_t size = sizeof(offsets);
+	int fd = ok(socket(AF_XDP, SOCK_RAW, 0), "AF_XDP socket"), count = FRAMES;
+	unsigned char *area = mmap(NULL, FRAME * FRAMES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *queue;
+	struct xdp_desc *entry;
+
+	memory.addr = (uintptr_t)area;
+	ok(setsockopt(fd, SOL_XDP, XDP_UMEM_REG, &memory, sizeof(memory)), "XDP_UMEM_REG");
+	ok(setsockopt(fd, SOL_XDP, XDP_UMEM_FILL_RING, &count, sizeof(count)), "XDP_UMEM_FILL_RING");
+	ok(setsockopt(fd, SOL_XDP, XDP_UMEM_COMPLETION_RING, &count, sizeof(count)), "XDP_UMEM_COMPLETION_RING");
+	ok(setsockopt(fd, SOL_XDP, XDP_TX_RING, &count, sizeof(count)), "XDP_TX_RING");
+	ok(getsockopt(fd, SOL_XDP, XDP_MMAP_OFFSETS, &offsets, &size), "XDP_MMAP_OFFSETS");
+	queue = mmap(NULL, offsets.tx.desc + FRAMES * sizeof(*entry), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd,
+		     XDP_PGOFF_TX_RING);
+	if (queue == MAP_FAILED)
+		failed("mmap of the ring");
+	ok(bind(fd, (void *)&to, sizeof(to)), "bind");
+	entry = (void *)(queue + offsets.tx.desc);
+	*entry = (struct xdp_desc){.addr = 0, .len = frame(area, "::1")};
+	__atomic_store_n((uint32_t *)(queue + offsets.tx.producer), 1, __ATOMIC_RELEASE);
+	sent(sendto(fd, NULL, 0, MSG_DONTWAIT, NULL, 0), "sendto");
+}
+
+static void command(const char *line)
+{
+	int status = system(text("%s >&2", line));
+
+	if (status)
+		broken("%s: wait status %#x", line, status);
+}
+
+TECHNIQUE("tun")	/* a packet written to a tunnel device of ours arrives as if from outside; kind=tun | tap */
+{
+	bool is_tap = is("kind", "tap");
+	struct ifreq request = {.ifr_flags = (is_tap ? IFF_TAP : IFF_TUN) | IFF_NO_PI, .ifr_name = "nbspdrill%d"};
+	int fd = need(open("/dev/net/tun", O_RDWR), "opening /dev/net/tun");
+	unsigned char bytes[512];
+	size_t size;
+
+	ok(ioctl(fd, TUNSETIFF, &request), "TUNSETIFF");
+	command(text("ip -6 address add fd77:7::1/64 dev %s nodad && ip link set %s up", request.ifr_name, request.ifr_name));
+	size = frame(bytes, "fd77:7::2");
+	if (is_tap) {
+		struct ifreq asked = request;
+
+		ok(ioctl(socket(AF_INET, SOCK_DGRAM, 0), SIOCGIFHWADDR, &asked), "SIOCGIFHWADDR");
+		memcpy(bytes, asked.ifr_hwaddr.sa_data, 6);
+		memcpy(bytes + 6, "\2\0\0\0\0\1", 6);
+	}
+	usleep(50000);		/* the device comes up */
+	ok(write(fd, bytes + (is_tap ? 0 : 14), size - (is_tap ? 0 : 14)), "write to the tunnel");
+	usleep(100000);		/* it goes with this process */
+	done();
+}
