@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..kernel import bpf, bpf_load
 from . import catalogue
 from .catalogue import Hook
-from .compiled import Program, Programs, relocate
+from .compiled import Programs, relocate
 
 # program type and expected attach type in each tier
 TRAMPOLINES = {"lsm": (catalogue.PROG_LSM, bpf_load.BPF_LSM_MAC),
@@ -65,20 +66,29 @@ class Set:
     # -- loading
 
     def load(self) -> None:
-        """Let the verifier see every program; nothing is attached yet. Raises OSError when the tables are gone."""
-        for hook in catalogue.hooks_of(self.tier):
-            program = self.programs.get(hook.program(self.tier))
-            if program is None:
-                self.refused[hook.name] = NO_HOOK
-                continue
+        """Let the verifier see every program; nothing is attached yet. Raises OSError when the tables are gone.
+
+        Root's programs are verified side by side (bpf_check in kernel/bpf/verifier.c takes its lock for others only).
+        """
+        hooks = catalogue.hooks_of(self.tier)
+        codes = {hook.name: relocate(self.programs[hook.program(self.tier)], self._map) for hook in hooks
+                 if hook.program(self.tier) in self.programs}
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            loading = {hook.name: pool.submit(self._load, hook, codes[hook.name]) for hook in hooks
+                       if hook.name in codes}
+        for hook in hooks:
             try:
-                self.loaded[hook.name] = self._load(hook, program)
+                if hook.name in loading:
+                    self.loaded[hook.name] = loading[hook.name].result()
+                else:
+                    self.refused[hook.name] = NO_HOOK
             except bpf_load.Refused as error:
                 self.refused[hook.name] = refusal(error.strerror or str(error), error.log)
 
-    def _load(self, hook: Hook, program: Program) -> int:
+    def _load(self, hook: Hook, code: bytes) -> int:
         kind, expected = types(hook, self.tier)
-        return bpf_load.prog_load(kind, relocate(program, self._map), f"nbsp_{hook.name}", expected, program.target)
+        target = self.programs[hook.program(self.tier)].target
+        return bpf_load.prog_load(kind, code, f"nbsp_{hook.name}", expected, target)
 
     def _map(self, name: str) -> int:
         if name not in self._maps:
