@@ -8,7 +8,7 @@ ARGS ?=
 LAB_TIERS = $(if $(filter command line environment,$(origin TIER)),$(TIER),lsm fmod_ret)
 COMMA = ,
 
-.PHONY: help demo test lint lab bench link clean
+.PHONY: help demo test lint lab bench link drill clean
 
 help:
 	@echo 'make demo                          show it working on this machine, and leave nothing behind'
@@ -25,7 +25,12 @@ demo:
 
 test:
 	@tests/install-deps lab
+	@$(MAKE) --no-print-directory drill
 	$(PYTHON) -m pytest --durations=15 $(ARGS) tests/unit tests/native tests/lab
+
+# What `nbsp drill` of this checkout runs, in build/drill.
+drill:
+	@$(MAKE) --no-print-directory -C drill
 
 lint: link
 	@tests/install-deps lint

@@ -180,30 +180,6 @@ TECHNIQUE("vmsplice-into")	/* pages of ours, through a pipe */
 	done();
 }
 
-TECHNIQUE("move-extents")	/* EXT4_IOC_MOVE_EXT: the data of two files change places */
-{
-	struct {
-		uint32_t reserved, donor;
-		uint64_t from, to, count, moved;
-	} move = {.count = 1};
-	int fd = held(O_RDWR);
-	char page[4096] = {0};
-
-	memcpy(page, given("token"), strlen(given("token")));
-	move.donor = ok(open(scratch("donor"), O_RDWR | O_CREAT, 0600), "open a file of our own");
-	ok(write(move.donor, page, sizeof(page)), "write a file of our own");
-	ok(fsync(move.donor), "fsync");
-	if (ioctl(fd, _IOWR('f', 15, move), &move) < 0) {
-		if (errno == ENOTTY)
-			absent("EXT4_IOC_MOVE_EXT: the file system is not ext4 (ENOTTY)");
-		failed("EXT4_IOC_MOVE_EXT");
-	}
-	ok(pread(fd, page, sizeof(page), 0), "read it back");		/* no time of the file tells of it */
-	if (memcmp(page, given("token"), strlen(given("token"))))
-		broken("the data did not change places");
-	done();
-}
-
 TECHNIQUE("open-for-io")	/* O_RDONLY with a lease and O_DIRECT, then read: other flags, the same hook */
 {
 	char *page = aligned_alloc(4096, 4096);

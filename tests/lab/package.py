@@ -10,7 +10,7 @@ from pathlib import Path
 from .apt import call
 from .cache import ROOT
 
-SHIPPED = ("bpf", "daemon", "debian", "docs", "rules", "systemd", "packaging.mk")       # what `make deb` reads
+SHIPPED = ("bpf", "daemon", "debian", "docs", "drill", "rules", "systemd", "packaging.mk")       # what `make deb` reads
 SOURCE = (*SHIPPED, "bench", "tests", "setup.cfg", "pyproject.toml", "Makefile")
 PASSED_OVER = {"__pycache__", ".mypy_cache", ".pytest_cache", ".hypothesis"}
 
