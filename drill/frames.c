@@ -129,7 +129,7 @@ static size_t frame(unsigned char *to, const char *from)	/* an Ethernet frame fo
 	return 14 + packet6(to + 14, from, 0);
 }
 
-TECHNIQUE("packet")	/* AF_PACKET on the loopback device: how=raw | datagram | bypass | ring */
+TECHNIQUE("packet")	/* AF_PACKET on the loopback device: how=raw | datagram | bypass | ring | mislabelled | vlan */
 {
 	struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IPV6), .sll_halen = 6,
 				 .sll_ifindex = if_nametoindex("lo")};
@@ -138,6 +138,14 @@ TECHNIQUE("packet")	/* AF_PACKET on the loopback device: how=raw | datagram | by
 	unsigned char bytes[512];
 	size_t size = frame(bytes, "::1");
 
+	if (is("how", "mislabelled"))	/* the socket says another protocol than the frame: the receiver believes the frame */
+		to.sll_protocol = htons(0x88b5);
+	if (is("how", "vlan")) {	/* a priority tag: VLAN 0, which the receiver takes off */
+		memmove(bytes + 16, bytes + 12, size - 12);
+		memcpy(bytes + 12, "\x81\0\0", 4);
+		to.sll_protocol = htons(ETH_P_8021Q);
+		size += 4;
+	}
 	if (is("how", "bypass"))
 		ok(setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &one, sizeof(one)), "PACKET_QDISC_BYPASS");
 	if (is("how", "ring")) {

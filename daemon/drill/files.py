@@ -219,9 +219,6 @@ def namespaces() -> Iterator[Attempt]:
                       "checkpoint={own}", who="root")
             yield row("H9", "fake checkpoint", name, goal, f"{goal} a file with a program of ours {title}, userns",
                       "checkpoint={own}", "via=userns", variant="userns", needs="user namespaces for everybody")
-    for variant, who, words in (("", "root", ()), ("userns", "user", ("via=userns",))):
-        yield row("H9", "fake target", "fake-target", "act", "another file over the target, for the checkpoint to read",
-                  "checkpoint={checkpoint}", *words, who=who, variant=variant, target="{file}")
     places: tuple[tuple[str, str, tuple[str, ...]], ...] = (("", "root", ()), ("userns", "user", ("via=userns",)))
     for variant, who, words in places:
         yield row("H9", "fake target", "fake-target", "act", "another file over the target, for the checkpoint to read",
