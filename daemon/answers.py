@@ -86,6 +86,7 @@ class Answers:
             "origin": active.origin if active is not None else "", "since": active.since_s if active else 0.0,
             "started": self.started_s, "tier": enforcer.report.tier if enforcer is not None else "",
             "adopted": active is not None and active.is_adopted,
+            "loaded": enforcer.report.words if enforcer is not None else "",
             "tried": list(enforcer.report.tried) if enforcer is not None else [],
             "rules_folder": str(self.settings.rules), "rules": rules,
             "missing_paths": list(active.bound.missing) if active is not None else [],
@@ -226,7 +227,8 @@ class Answers:
         """Return everything that is not as it should be, in words."""
         journal, feed = self.recorder.trouble, self.recorder.feed
         behind = [delivery.trouble for delivery in feed.deliveries if delivery.trouble] if feed is not None else []
-        return [*self.activation.trouble.values(), *behind,
+        enforcer = self.activation.enforcer
+        return [*self.activation.trouble.values(), *behind, *(enforcer.left_behind if enforcer is not None else ()),
                 *([f"{journal}; records wait in the kernel"] if journal else [])]
 
     def status_line(self) -> str:

@@ -113,6 +113,8 @@ class Service:
                 self.notifier.patience(2 * interval)
         self.recorder.attach(enforcer)
         self.loop.watch(enforcer.notices, self.on_notices)
+        for note in enforcer.report.notes:
+            self.recorder.note(said("note", note, DAEMON, enforcer.active_generation()))
         if enforcer.active_generation():
             text = "the programs" if enforcer.report.adopted else "new programs over the tables"
             self.recorder.note(said("adopt", f"{text} of the daemon before; enforcement went on", DAEMON,

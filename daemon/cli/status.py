@@ -55,6 +55,7 @@ def head(reply: Mapping[str, Any]) -> str:
         ("state", reply["state"]),
         ("generation", generation_words(reply)),
         ("tier", f"{reply['tier']}, {attached} of {len(programs)} programs attached" if reply["tier"] else ""),
+        ("loaded", reply["loaded"]),
         *(("not in tier", text) for text in reply["tried"]),
         ("pending", ROLLING_BACK.format_map(pending) if pending else ""),
         ("detached", f"by {detached['by']}: {detached['reason']}" if detached else ""),

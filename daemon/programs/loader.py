@@ -59,7 +59,7 @@ class LoadReport:
     @property
     def words(self) -> str:
         """Return the origin and the time for people."""
-        return f"programs of tier {self.tier} {self.origin} in {self.seconds:.1f} s"
+        return f"{self.origin} in {self.seconds:.1f} s"
 
 
 @dataclass(frozen=True)

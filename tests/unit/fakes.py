@@ -35,6 +35,11 @@ class FakeReport:
     digest: str = "d"
     programs: tuple[FakeProgram, ...] = ()
     tried: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        return "adopted in 0.1 s" if self.adopted else "compiled in 0.1 s"
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,7 @@ class FakeEnforcer:
         self.refused_interfaces: dict[int, str] = {}
         self.appeared: list[tuple[int, str]] = []
         self.refreshed: tuple[str, ...] = ()
+        self.left_behind: tuple[str, ...] = ()
         self.missing: tuple[str, ...] = ()
         self.bound: FakeBound | None = None
         self.failure: NbspdError | None = None

@@ -13,7 +13,7 @@ def status(**differences: Any) -> dict[str, Any]:
     return {
         "protocol": 1, "version": "0.1.0", "pid": 77, "state": "enforcing", "generation": 3, "previous": 2,
         "origin": "rules", "since": 1_795_363_200.0, "started": 1_795_363_100.0, "tier": "lsm", "tried": [],
-        "adopted": False,
+        "adopted": False, "loaded": "from the cache in 0.7 s",
         "rules_folder": "/etc/nbspd/rules.d", "missing_paths": [],
         "rules": [
             {"id": "db", "resource": "payroll-db", "only_through": ["pooler", "backup"], "mode": "enforce",

@@ -62,3 +62,10 @@ def test_a_folder_that_appears_is_pending_no_more(running: Running) -> None:
     assert records(running.settings)[-1].text == "names: 1 new, 1 gone"
     running.turn(0.2)
     assert not running.service.refresh_due.is_armed
+
+
+def test_what_a_former_daemon_left_behind_is_shown(running: Running) -> None:
+    assert running.ask("status")["loaded"] == "compiled in 0.1 s"
+    running.enforcer.left_behind = ("links-1-1 of a former daemon cannot be removed: Device or resource busy",)
+    status = running.ask("status")
+    assert status["state"] == "degraded" and status["troubles"] == list(running.enforcer.left_behind)
