@@ -51,12 +51,13 @@ def test_a_new_name_is_looked_at_a_moment_later_and_not_all_the_time(running: Ru
 def test_a_folder_that_appears_is_pending_no_more(running: Running) -> None:
     write(running.settings, MORE)
     running.enforcer.missing = ("/srv/nbspd-test/key",)
+    running.service.refresh_delay_s = 3.0       # longer than what is asked in between
     running.ask("reload")
     rows = [row for row in running.ask("coverage")["rows"] if row["channel"] == "missing-folder"]
     assert [(row["rule"], row["state"]) for row in rows] == [("key-for-nobody", "open")]
     assert running.ask("status")["missing_paths"] == ["/srv/nbspd-test/key"]
     running.enforcer.missing = ()           # it appeared between the look and the flip: nobody told
-    running.turn(0.2)
+    running.turn(3.5)
     assert running.ask("status")["missing_paths"] == []
     assert not [row for row in running.ask("coverage")["rows"] if row["channel"] == "missing-folder"]
     assert records(running.settings)[-1].text == "names: 1 new, 1 gone"
