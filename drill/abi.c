@@ -4,7 +4,6 @@
 
 #include <linux/net.h>
 #include <linux/openat2.h>
-#include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 

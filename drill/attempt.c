@@ -5,7 +5,6 @@
 #include <libgen.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <sys/prctl.h>
 
 #define TECHNIQUES 512
 

@@ -4,12 +4,10 @@
 
 #include <linux/fs.h>
 #include <sched.h>
-#include <sys/acct.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/uio.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 

@@ -3,8 +3,6 @@
 #include "attempt.h"
 
 #include <pthread.h>
-#include <sched.h>
-#include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>
 #include <sys/mount.h>

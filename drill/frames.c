@@ -4,18 +4,15 @@
 #include "attempt.h"
 
 #include <arpa/inet.h>
-#include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
 #include <linux/if_xdp.h>
 #include <net/if.h>
-#include <netinet/in.h>
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
 #include <netinet/udp.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 
 #define FROM_PORT 47774
 
@@ -193,14 +190,6 @@ TECHNIQUE("xdp-socket")	/* AF_XDP on the loopback device, copying */
 	sent(sendto(fd, NULL, 0, MSG_DONTWAIT, NULL, 0), "sendto");
 }
 
-static void command(const char *line)
-{
-	int status = system(text("%s >&2", line));
-
-	if (status)
-		broken("%s: wait status %#x", line, status);
-}
-
 TECHNIQUE("tun")	/* a packet written to a tunnel device of ours arrives as if from outside; kind=tun | tap */
 {
 	bool is_tap = is("kind", "tap");
@@ -210,7 +199,8 @@ TECHNIQUE("tun")	/* a packet written to a tunnel device of ours arrives as if fr
 	size_t size;
 
 	ok(ioctl(fd, TUNSETIFF, &request), "TUNSETIFF");
-	command(text("ip -6 address add fd77:7::1/64 dev %s nodad && ip link set %s up", request.ifr_name, request.ifr_name));
+	if (command("ip -6 address add fd77:7::1/64 dev %1$s nodad && ip link set %1$s up", request.ifr_name))
+		broken("the tunnel cannot be set up");
 	size = frame(bytes, "fd77:7::2");
 	if (is_tap) {
 		struct ifreq asked = request;

@@ -3,11 +3,9 @@
 #include "attempt.h"
 
 #include <sched.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 
 void show_bytes(const void *bytes, size_t size)

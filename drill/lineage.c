@@ -3,8 +3,6 @@
 #include "attempt.h"
 
 #include <sched.h>
-#include <signal.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 

@@ -6,7 +6,6 @@
 #include <dirent.h>
 #include <linux/bpf.h>
 #include <sched.h>
-#include <signal.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>

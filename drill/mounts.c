@@ -4,7 +4,6 @@
 
 #include <linux/loop.h>
 #include <sched.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/sysmacros.h>
 

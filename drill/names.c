@@ -2,10 +2,8 @@
 /* H1, name aliasing: other names for the target, without mounting anything. Each makes one and goes for the goal. */
 #include "attempt.h"
 
-#include <linux/fs.h>
 #include <linux/openat2.h>
 #include <sys/sysmacros.h>
-#include <sys/wait.h>
 
 TECHNIQUE("plain")	/* the front door: what every other technique is compared with */
 {

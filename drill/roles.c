@@ -4,7 +4,6 @@
 #include "attempt.h"
 
 #include <dlfcn.h>
-#include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>

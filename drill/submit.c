@@ -9,7 +9,6 @@
 #include <linux/io_uring.h>
 #include <linux/openat2.h>
 #include <sys/mman.h>
-#include <sys/uio.h>
 
 /* numbers of include/uapi/linux/io_uring.h that older headers do not have; the kernel says EINVAL if it neither */
 enum { OP_SOCKET = 45, OP_SEND_ZC = 47, OP_SENDMSG_ZC = 48, OP_FTRUNCATE = 55, OP_SETXATTR = 42, OP_FSETXATTR = 41 };

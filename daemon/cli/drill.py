@@ -16,8 +16,9 @@ import click
 
 from ..drill.attempt import Attempt
 from ..drill.catalogue import ATTEMPTS, chosen
-from ..drill.ground import Ground, Monitor
+from ..drill.ground import Ground
 from ..drill.outcome import OUTCOMES, Result
+from ..drill.stage import Monitor
 from ..errors import EXIT_OK, EXIT_TOLD, ControlError, HostError, UsageError
 from ..paths import PINS
 from .table import clean, table

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import shutil
@@ -19,25 +20,24 @@ import socket
 import stat
 import subprocess
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Iterator, Mapping, Sequence
+from typing import Mapping
 
 from ..errors import HostError
 from ..kernel.mounts import cgroup2_root, mounts
 from .attempt import Attempt
 from .server import Server
+from .stage import Monitor, Stage, facts
+from .traces import PREFIX, RUN, clear_folder, quiet, traces, undisturbed
 
-PREFIX = "nbspd-drill-"
-RUN = Path("/run")
+LOCK = RUN / "nbspd-drill.lock"
 IMAGE_BYTES = 256 << 20         # sparse
 PLACEHOLDER = b"nbsp-attempt-reveals-this-placeholder"
 REVEALED_MAX = 63
 UNUSED_ID = 64777               # uid and gid of nobody at all, for what is tried as an ordinary user
 BUILT = Path(__file__).resolve().parents[2] / "build/drill"     # of a checkout
 INSTALLED = Path("/usr/lib/nbspd")
-GUARDED = ("127.0.0.1", "[::1]", "[fd77:7::1]", "[fd77:8::1]")      # the last two: of the drill's tunnel and card
 INTERPRETED = {"with=python3": 'print("{}")\n', "with=perl": 'print("{}\\n");\n'}
 
 
@@ -48,61 +48,6 @@ def programs() -> tuple[Path, Path]:
         if all(path.exists() for path in found):
             return found
     raise HostError("nbsp-attempt is not there", "install the package nbspd, or in a checkout: make drill")
-
-
-@dataclass(frozen=True)
-class Monitor:
-    """The daemon as a target: its process, pins and files. Without a daemon, stand-ins."""
-
-    pid: int
-    pins: Path
-    bpffs: Path
-    rules: Path
-    rule: Path
-    journal: Path
-    state: Path
-    code: Path
-    unit: Path
-    group: Path
-
-    def words(self) -> dict[str, str]:
-        """Return them as words for commands."""
-        return {"monitor": str(self.pid), **{name: str(getattr(self, name)) for name in (
-            "pins", "bpffs", "rules", "rule", "journal", "state", "code", "unit", "group")}}
-
-
-Facts = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What one attempt is tried on."""
-
-    words: tuple[str, ...]
-    secret: bytes
-    token: str
-    folder: Path
-    is_guarded: bool
-    files: tuple[str, ...] = ()         # what of it the rules protect
-    trees: tuple[str, ...] = ()
-    programs: tuple[str, ...] = ()
-    sockets: tuple[str, ...] = ()
-    checkpoint: str = ""
-    before: Mapping[Path, Facts] = field(default_factory=dict)
-
-    def is_changed(self) -> bool:
-        """Return whether something watched is not as it was, by attributes only: asking for these is never denied."""
-        return any(facts(path) != known for path, known in self.before.items())
-
-
-def facts(path: Path) -> Facts:
-    """Return what changes with any change of a file, a directory's entries or their attributes."""
-    try:
-        status = path.lstat()
-    except OSError as error:
-        return (-(error.errno or 1),)
-    return (status.st_dev, status.st_ino, status.st_mode, status.st_nlink, status.st_uid, status.st_gid, status.st_size,
-            status.st_mtime_ns, status.st_ctime_ns)
 
 
 class Ground:
@@ -120,6 +65,7 @@ class Ground:
     def __enter__(self) -> Ground:
         if os.geteuid() != 0:
             raise HostError("a drill needs root: it tries what root may try, too", "sudo nbsp drill")
+        self.take_lock()
         self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=RUN))
         try:
             self.folder.chmod(0o755)
@@ -134,9 +80,21 @@ class Ground:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        self.clear()
+        with undisturbed():
+            self.clear()
 
     # -- making
+
+    def take_lock(self) -> None:
+        """Make sure that this is the only drill, and clear away what one that was killed has left. Raises HostError."""
+        self.lock = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self.lock)
+            raise HostError("another drill runs on this host", "wait until it ends") from error
+        for folder in RUN.glob(f"{PREFIX}????????"):
+            clear_folder(folder)
 
     def mount_disk(self) -> None:
         """Mount a file system of our own: ext4 on a loop device, else tmpfs."""
@@ -304,64 +262,10 @@ class Ground:
         group = Path(self.words.get("cgroup", "/nonexistent")) / self.folder.name
         if group.is_dir():
             group.rmdir()
-        for mount in sorted((mount.point for mount in mounts() if mount.point.startswith(f"{self.folder}/")),
-                            key=len, reverse=True):
-            quiet("umount", mount) or quiet("umount", "--lazy", mount)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        clear_folder(self.folder)
+        LOCK.unlink(missing_ok=True)
+        os.close(self.lock)
 
     def leftovers(self) -> list[str]:
         """Return in words what is still there after the drill was cleared away."""
         return list(traces(self.folder))
-
-
-def traces(folder: Path) -> Iterator[str]:
-    """Yield whatever of a drill can still be found on this host."""
-    if folder.exists():
-        yield f"the folder {folder}"
-    yield from (f"the mount {mount.point}" for mount in mounts() if mount.point.startswith(str(folder)))
-    for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
-        try:
-            if backing.read_text().startswith(str(folder)):
-                yield f"the loop device {backing.parts[3]}"
-        except OSError:
-            continue        # it went away meanwhile
-    for process in Path("/proc").iterdir():
-        try:
-            if process.name.isdigit() and os.readlink(process / "exe").startswith(str(folder)):
-                yield f"process {process.name}"
-        except OSError:
-            continue
-    yield from (f"the interface {name}" for _, name in socket.if_nameindex() if name.startswith("nbspdrill"))
-    try:
-        yield from (f"the cgroup {path}" for path in cgroup2_root().glob(f"{PREFIX}*"))
-    except (HostError, OSError):
-        return
-
-
-def quiet(*command: str) -> bool:
-    """Run a command without a word and return whether it succeeded."""
-    try:
-        return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL).returncode == 0
-    except FileNotFoundError:
-        return False
-
-
-def rule_text(stages: Sequence[Stage], words: Mapping[str, str]) -> str:
-    """Return the rules that protect everything of these stages; JSON is YAML."""
-    import json
-    own = {f"drill-own-{number}": {"exe": stage.checkpoint} for number, stage in
-           enumerate((stage for stage in stages if stage.checkpoint), 1)}
-    checkpoints = {"drill-checkpoint": {"exe": words["checkpoint"]},
-                   "drill-bastion": {"exe": words["bastion"], "stamp": "children"}, **own}
-    resources = {
-        "drill-files": {"files": [path for stage in stages for path in stage.files],
-                        "trees": [path for stage in stages for path in stage.trees],
-                        "exec": [path for stage in stages for path in stage.programs],
-                        "unix": [*(path for stage in stages for path in stage.sockets), words["abstract"],
-                                 words["abstract_dgram"]]},
-        "drill-endpoints": {over: [f"{address}:{words[over]}" for address in GUARDED] for over in ("tcp", "udp")}}
-    kept = {name: {key: value for key, value in resource.items() if value} for name, resource in resources.items()}
-    rules = [{"id": name, "protect": name, "only-through": sorted(checkpoints), "owner": "nbsp drill",
-              "reason": "a drill; it removes this file when it ends"} for name in kept]
-    return json.dumps({"version": 1, "checkpoints": checkpoints, "resources": kept, "rules": rules}, indent=1)

@@ -105,6 +105,9 @@ def identity() -> Iterator[Attempt]:
     yield row("H6", "names", "spoofed-exe", "read", "PR_SET_MM_EXE_FILE", CHECKPOINT, "when=now", who="root")
     yield row("H6", "names", "spoofed-exe", "read", "PR_SET_MM_EXE_FILE before the rules", CHECKPOINT, "when=before",
               who="root", variant="older", starts="before")
+    for when, starts in (("now", "now"), ("before", "before")):
+        yield row("H6", "names", "spoofed-exe", "read", f"PR_SET_MM_MAP in a user namespace, {when} the rules",
+                  CHECKPOINT, "via=userns", f"when={when}", variant=f"userns-{when}", starts=starts, needs=USERNS)
     for technique, who, words, title in FILE_CHANGES:
         if technique in REWRITES and not any("how=" in word for word in words):
             yield row("H6", "replaced", technique, "write", f"change the checkpoint's program: {title}", *words,

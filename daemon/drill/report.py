@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
@@ -10,6 +11,8 @@ from .attempt import CHANNELS
 from .outcome import BROKEN, MEANINGS, OUTCOMES, THROUGH, Result
 
 CONTROL = "control"
+EACH_MAX = 40           # so many that got through have a line each
+WIDTH = 110
 
 
 @dataclass(frozen=True)
@@ -72,14 +75,14 @@ class Report:
 
     def findings(self) -> list[str]:
         """Return in words everything that is not as it should be, each with what it means."""
-        lines = []
-        for result in self.wrong:
-            attempt = result.attempt
-            if result.outcome == THROUGH:
-                meaning = MEANINGS[attempt.channel]
-                lines.append(f"through: {attempt.id} as {result.who}: {attempt.title}: {result.reason}; {meaning}")
-            else:
-                lines.append(f"broken: {attempt.id} as {result.who}: {attempt.title}: {result.reason}")
+        through = [result for result in self.wrong if result.outcome == THROUGH]
+        if len(through) > EACH_MAX:
+            lines = grouped(through)
+        else:
+            lines = [f"through: {result.attempt.id} as {result.who}: {result.attempt.title}: {result.reason}; "
+                     f"{MEANINGS[result.attempt.channel]}" for result in through]
+        lines += [f"broken: {result.attempt.id} as {result.who}: {result.attempt.title}: {result.reason}"
+                  for result in self.wrong if result.outcome == BROKEN]
         lines += [f"denied though legitimate: {result.attempt.title}, as {result.who}: {result.reason}"
                   for result in self.failed_controls]
         lines += [f"left behind: {what}" for what in self.leftovers]
@@ -93,6 +96,19 @@ class Report:
                 found.setdefault(result.reason, []).append(result.attempt.id)
         return [f"absent: {reason} ({names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''})"
                 for reason, names in found.items()]
+
+
+def grouped(through: Sequence[Result]) -> list[str]:
+    """Return what got through, too much for a line each: a paragraph for each family with all the names."""
+    families: dict[tuple[str, str], list[str]] = {}
+    for result in through:
+        families.setdefault((result.attempt.channel, result.attempt.family), []).append(
+            result.attempt.id if result.who == "user" else f"{result.attempt.id} as root")
+    lines = []
+    for (channel, family), names in families.items():
+        lines.append(f"through: {len(names)} of {channel}, {family}: {MEANINGS[channel]}")
+        lines += [f"    {line}" for line in textwrap.wrap(", ".join(names), WIDTH, break_on_hyphens=False)]
+    return lines
 
 
 def summary(results: Sequence[Result], has_rules: bool) -> str:

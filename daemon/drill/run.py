@@ -15,16 +15,21 @@ from typing import Callable, Iterator, Protocol, Sequence
 
 import psutil
 
-from .attempt import MEANWHILE, Attempt
+from ..errors import NbspdError
+from .attempt import Attempt
 from .controls import Control
-from .ground import UNUSED_ID, Ground, Stage, rule_text
-from .outcome import Ending, Result, decide
+from .ground import UNUSED_ID, Ground
+from .outcome import BROKEN, Ending, Result, decide
+from .stage import Stage, rule_text
+from .traces import undisturbed
 
 PR_SET_CHILD_SUBREAPER = 36
 HEARD_WITHIN_S = 0.25           # a token may arrive after its sender has ended
 READY_WITHIN_S = 20.0
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 DISTURB_AFTER_S = 0.4
+# Reloads come before what may destroy a checkpoint of the drill: rules that name it could not be applied any more.
+ORDER = ("reload", "", "kill", "restart")
 OUTPUT_MAX = 8 << 20
 
 Progress = Callable[[int, int, Result], None]
@@ -101,14 +106,16 @@ class Drill:
         try:
             return self.carry_out(planned, progress)
         finally:
-            for each in planned:
-                if each.process is not None:
-                    end_group(each.process)
-            self.sweep()
-            self.guard.remove()
+            with undisturbed():
+                for each in planned:
+                    if each.process is not None:
+                        end_group(each.process)
+                self.keep = self.keep - {each.process.pid for each in planned if each.process is not None}
+                self.sweep()
+                self.guard.remove()
 
     def carry_out(self, planned: Sequence[Running], progress: Progress | None) -> list[Result]:
-        """Begin what is older than the rules, apply them, finish it, do the others; what disturbs the daemon last."""
+        """Begin what is older than the rules, apply them, finish it, do the others; what kills the daemon last."""
         for each in planned:
             if each.attempt.starts == "before":
                 self.start(each)
@@ -116,7 +123,7 @@ class Drill:
         self.guard.apply(rule_text([each.stage for each in planned], self.ground.words))
         results: dict[int, Result] = {}
         order = sorted(range(len(planned)), key=lambda index: (
-            planned[index].attempt.starts != "before", MEANWHILE.index(planned[index].attempt.meanwhile)))
+            planned[index].attempt.starts != "before", ORDER.index(planned[index].attempt.meanwhile)))
         for index in order:
             results[index] = result = self.finish(planned[index])
             if progress is not None:
@@ -147,7 +154,7 @@ class Drill:
         process = each.process
         assert process is not None and process.stdin is not None
         each.began_s = time.monotonic()
-        with self.disturbed(each.attempt.meanwhile):
+        with self.disturbed(each.attempt.meanwhile) as troubles:
             try:
                 process.stdin.write(b"\n")
                 process.stdin.close()
@@ -160,6 +167,8 @@ class Drill:
         self.keep.discard(process.pid)
         if each.attempt.starts == "now":
             self.sweep()
+        if troubles:
+            return Result(each.attempt, each.who, BROKEN, f"{each.attempt.meanwhile}: {troubles[0]}", seconds)
         return self.judge(each, status, seconds)
 
     def judge(self, each: Running, status: int | None, seconds: float) -> Result:
@@ -212,28 +221,26 @@ class Drill:
             os.close(pidfd)
 
     @contextmanager
-    def disturbed(self, how: str) -> Iterator[None]:
-        """Have something happen to the daemon while an attempt goes on."""
+    def disturbed(self, how: str) -> Iterator[list[NbspdError]]:
+        """Have something happen to the daemon while an attempt goes on; yields what will go wrong with that."""
+        raised: list[NbspdError] = []
         if not how:
-            yield
+            yield raised
             return
-        raised: list[Exception] = []
 
         def disturb() -> None:
             time.sleep(DISTURB_AFTER_S)
             try:
                 self.guard.disturb(how)
-            except Exception as error:      # told by whoever waits for the thread
+            except NbspdError as error:
                 raised.append(error)
 
         thread = threading.Thread(target=disturb, name="drill-disturbance")
         thread.start()
         try:
-            yield
+            yield raised
         finally:
             thread.join()
-        if raised:
-            raise raised[0]
 
     def sweep(self) -> None:
         """End whatever an attempt left running: we are the subreaper, so it is below us."""

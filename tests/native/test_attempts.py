@@ -7,6 +7,7 @@ In mounts, a network and a table of processes of their own, so that nothing of t
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -72,5 +73,21 @@ def test_the_network_is_blocked_on_this_kernel(elsewhere: Place) -> None:
     assert report["counts"]["broken"] == 0 and report["counts"]["blocked"] > 80
     assert not report["leftovers"]
     assert daemon.nbsp_json("status")["rules"] == before and list(daemon.settings.rules.iterdir()) == []
+    daemon.nbsp("detach", "--reason", "the test is over")
+    daemon.stop()
+
+
+def test_an_interrupted_drill_leaves_nothing(elsewhere: Place) -> None:
+    daemon = Daemon(elsewhere)
+    daemon.start()
+    drill = subprocess.Popen([*DRILL, "--runtime", str(daemon.settings.runtime), *SOCKET_FAMILIES], cwd=ROOT, text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=elsewhere.enter_guarded)
+    while "drill-files" not in {rule["id"] for rule in daemon.nbsp_json("status")["rules"]}:
+        assert drill.poll() is None, drill.communicate()
+    drill.send_signal(signal.SIGINT)
+    output, _ = drill.communicate(timeout=60)
+    assert drill.returncode == 1 and json.loads(output)["error"]["cause"] == "interrupted"
+    assert daemon.nbsp_json("status")["rules"] == [] and list(daemon.settings.rules.iterdir()) == []
+    assert list(Path("/run").glob("nbspd-drill*")) == []
     daemon.nbsp("detach", "--reason", "the test is over")
     daemon.stop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nbspd.drill.catalogue import ATTEMPTS
-from nbspd.drill.ground import GUARDED, Stage, rule_text
+from nbspd.drill.stage import GUARDED, Stage, rule_text
 from nbspd.rules.compile import compile_rules
 from nbspd.rules.load import Source, parse_sources
 

@@ -1,0 +1,83 @@
+"""What one attempt is tried on, the daemon as a target, and the rules that protect it all."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Mapping, Sequence
+
+GUARDED = ("127.0.0.1", "[::1]", "[fd77:7::1]", "[fd77:8::1]")      # the last two: of the drill's tunnel and card
+
+Facts = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """The daemon as a target: its process, pins and files. Without a daemon, stand-ins."""
+
+    pid: int
+    pins: Path
+    bpffs: Path
+    rules: Path
+    rule: Path
+    journal: Path
+    state: Path
+    code: Path
+    unit: Path
+    group: Path
+
+    def words(self) -> dict[str, str]:
+        """Return them as words for commands."""
+        return {"monitor": str(self.pid), **{name: str(getattr(self, name)) for name in (
+            "pins", "bpffs", "rules", "rule", "journal", "state", "code", "unit", "group")}}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one attempt is tried on."""
+
+    words: tuple[str, ...]
+    secret: bytes
+    token: str
+    folder: Path
+    is_guarded: bool
+    files: tuple[str, ...] = ()         # what of it the rules protect
+    trees: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
+    sockets: tuple[str, ...] = ()
+    checkpoint: str = ""
+    before: Mapping[Path, Facts] = field(default_factory=dict)
+
+    def is_changed(self) -> bool:
+        """Return whether something watched is not as it was, by attributes only: asking for these is never denied."""
+        return any(facts(path) != known for path, known in self.before.items())
+
+
+def facts(path: Path) -> Facts:
+    """Return what changes with any change of a file, a directory's entries or their attributes."""
+    try:
+        status = path.lstat()
+    except OSError as error:
+        return (-(error.errno or 1),)
+    return (status.st_dev, status.st_ino, status.st_mode, status.st_nlink, status.st_uid, status.st_gid, status.st_size,
+            status.st_mtime_ns, status.st_ctime_ns)
+
+
+def rule_text(stages: Sequence[Stage], words: Mapping[str, str]) -> str:
+    """Return the rules that protect everything of these stages; JSON is YAML."""
+    own = {f"drill-own-{number}": {"exe": stage.checkpoint} for number, stage in
+           enumerate((stage for stage in stages if stage.checkpoint), 1)}
+    checkpoints = {"drill-checkpoint": {"exe": words["checkpoint"]},
+                   "drill-bastion": {"exe": words["bastion"], "stamp": "children"}, **own}
+    resources = {
+        "drill-files": {"files": [path for stage in stages for path in stage.files],
+                        "trees": [path for stage in stages for path in stage.trees],
+                        "exec": [path for stage in stages for path in stage.programs],
+                        "unix": [*(path for stage in stages for path in stage.sockets), words["abstract"],
+                                 words["abstract_dgram"]]},
+        "drill-endpoints": {over: [f"{address}:{words[over]}" for address in GUARDED] for over in ("tcp", "udp")}}
+    kept = {name: {key: value for key, value in resource.items() if value} for name, resource in resources.items()}
+    rules = [{"id": name, "protect": name, "only-through": sorted(checkpoints), "owner": "nbsp drill",
+              "reason": "a drill; it removes this file when it ends"} for name in kept]
+    return json.dumps({"version": 1, "checkpoints": checkpoints, "resources": kept, "rules": rules}, indent=1)
