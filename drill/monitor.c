@@ -36,6 +36,10 @@ TECHNIQUE("monitor-signal")	/* signal=; by=kill | tgkill | pidfd | queue */
 	} else {
 		ok(kill(monitor(), signal_), "kill");
 	}
+	if (signal_ == SIGSTOP) {	/* it has been shown; others are still to be tried on it */
+		usleep(100000);
+		kill(monitor(), SIGCONT);
+	}
 	done();
 }
 

@@ -18,7 +18,7 @@ from ..drill.attempt import Attempt
 from ..drill.catalogue import ATTEMPTS, chosen
 from ..drill.ground import Ground
 from ..drill.outcome import OUTCOMES, Result
-from ..drill.stage import Monitor
+from ..drill.stage import REASON, Monitor
 from ..errors import EXIT_OK, EXIT_TOLD, ControlError, HostError, UsageError
 from ..paths import PINS
 from .table import clean, table
@@ -27,6 +27,7 @@ from .verb import Answer, verb
 LAB_GUEST = Path("/run/nbspd-lab-guest")
 RELOAD_TIMEOUT_S = 660.0
 RULE_FILE = "99-drill-"
+RELOADS = 3             # during one attempt
 
 
 @verb("drill", "sudo nbsp drill --family H4", options=[
@@ -84,8 +85,8 @@ def carry_out(attempts: Sequence[Attempt], socket: Path, is_without: bool, is_la
     from ..drill.run import Drill, Guard, NoRules, expand
     began_s = time.monotonic()
     live = None if is_without else LiveGuard(socket)
-    guard: Guard = live or NoRules()
     ground = Ground()
+    guard: Guard = live or NoRules(ground)
     with ground:
         monitor = ground.stand_in() if live is None else live.monitor()
         ground.words |= monitor.words()
@@ -123,6 +124,7 @@ class LiveGuard:
         self.tier = str(status["tier"])
         self.generation: int | None = None
         self.file: Path | None = None
+        self.text, self.turn = "", 0
         self.refuse_changes()
 
     def refuse_changes(self) -> None:
@@ -140,12 +142,10 @@ class LiveGuard:
 
     def apply(self, text: str) -> None:
         """Write the file and reload. Raises what the daemon says; then the file is gone again."""
-        handle, name = tempfile.mkstemp(prefix=RULE_FILE, suffix=".yaml.new", dir=self.folder)
-        new = Path(name)
+        handle, name = tempfile.mkstemp(prefix=RULE_FILE, suffix=".yaml", dir=self.folder)
+        self.file, self.text = Path(name), text
         with os.fdopen(handle, "w") as file:
             file.write(text)
-        self.file = new.with_suffix("")
-        new.rename(self.file)
         self.generation = self.reload()
 
     def remove(self) -> None:
@@ -163,15 +163,18 @@ class LiveGuard:
     def disturb(self, how: str) -> None:
         """Reload twice, or (in the lab) kill the daemon or have it restarted."""
         if how == "reload":
-            self.reload()
-            self.reload()
+            for _ in range(RELOADS):
+                self.turn += 1
+                assert self.file is not None
+                self.file.write_text(self.text.replace(REASON, f"{REASON}, turn {self.turn}"))   # else nothing changes
+                self.reload()
         elif how == "kill":
-            os.kill(self.pid(), signal.SIGKILL)
-            self.pid()          # waits until it is back
+            os.kill(self.monitor_pid(), signal.SIGKILL)
+            self.monitor_pid()      # waits until it is back
         elif os.system("systemctl restart nbspd") != 0:
             raise ControlError("nbspd could not be restarted", "systemctl status nbspd")
 
-    def pid(self) -> int:
+    def monitor_pid(self) -> int:
         """Return the daemon's process, waiting for one that is being restarted."""
         from ..control.client import ask
         return int(ask("status", self.socket, wait_s=60.0)["pid"])

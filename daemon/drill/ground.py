@@ -222,15 +222,14 @@ class Ground:
     def stand_in(self) -> Monitor:
         """Return something to be attacked where no daemon runs: an idle process, a pinned table, a few files."""
         from ..kernel import bpf
-        self.idle = subprocess.Popen([self.words["attempt"], "idle"], stdin=subprocess.DEVNULL,
-                                     stdout=subprocess.DEVNULL)
         bpffs = self.folder / "bpf"
         bpffs.mkdir()
         if quiet("mount", "-t", "bpf", "bpf", str(bpffs)):
             (bpffs / "nbspd/maps-0").mkdir(parents=True)
-            made = bpf.map_create(bpf.BPF_MAP_TYPE_HASH, 4, 4, 1, name="drill")
-            bpf.obj_pin(made, bpffs / "nbspd/maps-0/table")
-            os.close(made)
+            for number in range(4):     # some attempts take one away
+                made = bpf.map_create(bpf.BPF_MAP_TYPE_HASH, 4, 4, 1, name="drill")
+                bpf.obj_pin(made, bpffs / f"nbspd/maps-0/table{number}")
+                os.close(made)
         stood = self.disk / "monitor"
         (stood / "rules.d").mkdir(parents=True)
         for name in ("rules.d/10-rule.yaml", "journal.db", "code.py", "unit.service"):
@@ -238,9 +237,18 @@ class Ground:
         group = Path(self.words["cgroup"]) / self.folder.name
         if group.parent.is_dir():
             group.mkdir()
-            (group / "cgroup.procs").write_text(str(self.idle.pid))
-        return Monitor(self.idle.pid, bpffs / "nbspd", bpffs, stood / "rules.d", stood / "rules.d/10-rule.yaml",
+        return Monitor(self.idle_pid(), bpffs / "nbspd", bpffs, stood / "rules.d", stood / "rules.d/10-rule.yaml",
                        stood / "journal.db", stood, stood / "code.py", stood / "unit.service", group)
+
+    def idle_pid(self) -> int:
+        """Return the stand-in's process, started anew when an attempt has ended it."""
+        if self.idle is None or self.idle.poll() is not None:
+            self.idle = subprocess.Popen([self.words["attempt"], "idle"], stdin=subprocess.DEVNULL,
+                                         stdout=subprocess.DEVNULL)
+            group = Path(self.words["cgroup"]) / self.folder.name
+            if group.is_dir():
+                (group / "cgroup.procs").write_text(str(self.idle.pid))
+        return self.idle.pid
 
     def sync(self) -> None:
         """Bring everything to the image, where the attempts below the file system look for it."""

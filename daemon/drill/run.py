@@ -40,6 +40,9 @@ class Guard(Protocol):
 
     has_rules: bool
 
+    def monitor_pid(self) -> int:
+        """Return the daemon's process, when need be after it was started again."""
+
     def apply(self, text: str) -> None:
         """Make them active."""
 
@@ -54,6 +57,13 @@ class NoRules:
     """The guard of a drill that shows what every attempt does when nobody guards anything."""
 
     has_rules = False
+
+    def __init__(self, ground: Ground) -> None:
+        self.ground = ground
+
+    def monitor_pid(self) -> int:
+        """Return the stand-in's process."""
+        return self.ground.idle_pid()
 
     def apply(self, text: str) -> None:
         """Apply nothing."""
@@ -102,7 +112,7 @@ class Drill:
         planned += [Running(control.attempt, who, self.ground.stage(control.attempt, control.is_protected),
                             words[control.program]) for control in controls for who in control.attempt.users]
         self.ground.sync()
-        self.keep = {child.pid for child in psutil.Process().children(recursive=True)}
+        self.keep = set()
         try:
             return self.carry_out(planned, progress)
         finally:
@@ -123,7 +133,8 @@ class Drill:
         self.guard.apply(rule_text([each.stage for each in planned], self.ground.words))
         results: dict[int, Result] = {}
         order = sorted(range(len(planned)), key=lambda index: (
-            planned[index].attempt.starts != "before", ORDER.index(planned[index].attempt.meanwhile)))
+            planned[index].attempt.starts != "before", ORDER.index(planned[index].attempt.meanwhile),
+            planned[index].attempt.lab_only, planned[index].attempt.channel == "H12"))
         for index in order:
             results[index] = result = self.finish(planned[index])
             if progress is not None:
@@ -135,9 +146,11 @@ class Drill:
     def start(self, each: Running) -> None:
         """Start its process: a group and session of its own, as its user, in its folder."""
         is_user = each.who == "user"
+        words = [f"monitor={self.guard.monitor_pid()}" if word.startswith("monitor=") else word
+                 for word in each.stage.words]        # an attempt before this one may have ended it
         each.began_s = time.monotonic()
         each.process = subprocess.Popen(
-            [each.program, *each.stage.words], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [each.program, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, cwd=each.stage.folder, env=ENVIRONMENT, start_new_session=True,
             user=UNUSED_ID if is_user else None, group=UNUSED_ID if is_user else None,
             extra_groups=() if is_user else None, bufsize=0)
@@ -244,8 +257,9 @@ class Drill:
 
     def sweep(self) -> None:
         """End whatever an attempt left running: we are the subreaper, so it is below us."""
+        kept = {*self.keep, *((self.ground.idle.pid,) if self.ground.idle is not None else ())}
         for child in psutil.Process().children(recursive=True):
-            if child.pid in self.keep or any(parent.pid in self.keep for parent in child_parents(child)):
+            if child.pid in kept or any(parent.pid in kept for parent in child_parents(child)):
                 continue
             try:
                 child.kill()

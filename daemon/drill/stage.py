@@ -9,6 +9,7 @@ from typing import Mapping, Sequence
 
 GUARDED = ("127.0.0.1", "[::1]", "[fd77:7::1]", "[fd77:8::1]")      # the last two: of the drill's tunnel and card
 
+REASON = "a drill, which removes this file when it ends"
 Facts = tuple[int, ...]
 
 
@@ -79,5 +80,5 @@ def rule_text(stages: Sequence[Stage], words: Mapping[str, str]) -> str:
         "drill-endpoints": {over: [f"{address}:{words[over]}" for address in GUARDED] for over in ("tcp", "udp")}}
     kept = {name: {key: value for key, value in resource.items() if value} for name, resource in resources.items()}
     rules = [{"id": name, "protect": name, "only-through": sorted(checkpoints), "owner": "nbsp drill",
-              "reason": "a drill; it removes this file when it ends"} for name in kept]
+              "reason": REASON} for name in kept]
     return json.dumps({"version": 1, "checkpoints": checkpoints, "resources": kept, "rules": rules}, indent=1)
