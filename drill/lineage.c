@@ -2,6 +2,7 @@
 /* H8, lineage laundering: to get or keep a stamp by whose child one is, or to have it done by someone who runs anyway. */
 #include "attempt.h"
 
+#include <sys/mount.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>

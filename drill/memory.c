@@ -78,6 +78,25 @@ static long call_there(pid_t pid, long call, long a, long b, long c)
 	return registers.rax;
 }
 
+/* Waits until a process is in pause(2), where its next instruction is known. Who may not look waits a little, and is
+ * refused what comes next as well. */
+static void await_pause(pid_t pid)
+{
+	char line[256];
+
+	for (int i = 0; i < 600; i++, usleep(5000)) {
+		FILE *file = fopen(text("/proc/%d/syscall", pid), "r");
+		bool is_waiting = file && fgets(line, sizeof(line), file) && strtol(line, NULL, 10) == SYS_pause;
+
+		if (file)
+			fclose(file);
+		if (is_waiting)
+			return;
+		if (!file && i > 20)
+			return;
+	}
+}
+
 TECHNIQUE("debugger")		/* by=attach | seize | traceme: the checkpoint opens and reads the target at our command */
 {
 	struct holder holder = {0};
@@ -100,13 +119,14 @@ TECHNIQUE("debugger")		/* by=attach | seize | traceme: the checkpoint opens and 
 		if (!WIFSTOPPED(status))
 			_exit(WIFEXITED(status) ? WEXITSTATUS(status) : BLOCKED);
 		ok(ptrace(PTRACE_CONT, holder.pid, 0, 0), "PTRACE_CONT");
-		usleep(100000);
+		await_pause(holder.pid);
 		ok(kill(holder.pid, SIGSTOP), "kill SIGSTOP");
 		waitpid(holder.pid, NULL, __WALL);
 		ok(ptrace(PTRACE_GETREGS, holder.pid, 0, &registers), "PTRACE_GETREGS");
 		holder.address = (registers.rsp - 8192) & ~15UL;
 	} else {
 		holder = start_holder("idle");
+		await_pause(holder.pid);
 		if (!strcmp(by, "seize")) {
 			ok(ptrace(PTRACE_SEIZE, holder.pid, 0, 0), "PTRACE_SEIZE");
 			ok(ptrace(PTRACE_INTERRUPT, holder.pid, 0, 0), "PTRACE_INTERRUPT");
@@ -144,12 +164,14 @@ TECHNIQUE("code-write")		/* our code over the checkpoint's, through /proc/PID/me
 	int memory;
 	FILE *file;
 
-	usleep(20000);		/* until it waits */
+	await_pause(holder.pid);
 	file = fopen(text("/proc/%d/syscall", holder.pid), "r");
 	if (!file)
 		failed("open /proc/PID/syscall");
 	if (!fgets(line, sizeof(line), file))
 		failed("read of /proc/PID/syscall");
+	if (!strrchr(line, ' '))
+		broken("the checkpoint does not wait: %s", line);
 	at = strtoul(strrchr(line, ' ') + 1, NULL, 16) - 2;
 	memory = ok(open(text("/proc/%d/mem", holder.pid), O_RDWR), "open /proc/PID/mem");
 	memcpy(code + 2, &holder.address, 8);
