@@ -15,6 +15,12 @@
 
 #define ETH_P_IP 0x0800
 #define ETH_P_IPV6 0x86DD
+#define ETH_P_8021Q 0x8100
+#define ETH_P_8021AD 0x88A8
+#define ETH_TYPE_AT 12		/* in an Ethernet frame */
+#define VLAN_TAGS 8
+#define HEADERS 256		/* bytes that must hold the headers of a frame made by hand */
+#define PLAIN_HEADERS 78	/* of a forwarded one: Ethernet, one tag, IPv6, TCP */
 #define LOOPBACK_IFINDEX 1	/* in every network namespace */
 #define NEXTHDR_HOP 0
 #define NEXTHDR_ROUTING 43
@@ -22,6 +28,7 @@
 #define NEXTHDR_DEST 60
 #define TCP_FIN_SYN_RST 7
 #define TCP_SYN 2
+#define HDR_START_MAC 0
 #define HDR_START_NET 1
 #define IP4_MORE_FRAGMENTS 0x2000
 #define IP6_EXTENSIONS 8
@@ -57,50 +64,62 @@ struct tcp_ports {
 	__u8 flags;
 };
 
-/* What a packet says of itself; offsets from the network header. */
+/* What a packet says of itself. */
 struct parsed {
-	__u32 transport;
-	__u32 length;
+	__u32 start;		/* BPF_HDR_START_*: what the offsets count from */
+	__u32 transport;	/* offset */
+	__u32 end;		/* offset of what is behind the packet */
 	__u32 is_whole;		/* no fragment, and its length stands in the header */
 	struct endpoint_key key;
 };
 
-static __always_inline int parse_ip4(struct __sk_buff *skb, struct parsed *p)
+#define NOTHING 0	/* no IP packet, or one without ports */
+#define FOUND 1
+#define UNDECIDED 2	/* nobody sends such a packet but to hide what is in it */
+
+static __always_inline int parse_ip4(struct __sk_buff *skb, struct parsed *p, __u32 at)
 {
 	struct ip4_header ip = {};
+	__u32 length;
 
-	if (bpf_skb_load_bytes_relative(skb, 0, &ip, sizeof(ip), HDR_START_NET))
-		return 0;
-	if (ip.fragment & swap16(0x1fff))
-		return 0;	/* not the first fragment: without the first it is nothing */
-	p->transport = (ip.version_ihl & 15) * 4;
-	p->length = swap16(ip.total);
-	p->is_whole = ip.total && !(ip.fragment & swap16(IP4_MORE_FRAGMENTS));
+	if (bpf_skb_load_bytes_relative(skb, at, &ip, sizeof(ip), p->start))
+		return NOTHING;
+	if ((ip.version_ihl & 15) < 5 || (ip.fragment & swap16(0x1fff)))
+		return NOTHING;		/* not the first fragment: without the first it is nothing */
+	length = swap16(ip.total);
+	p->transport = at + (ip.version_ihl & 15) * 4;
+	p->end = at + length;
+	p->is_whole = length && !(ip.fragment & swap16(IP4_MORE_FRAGMENTS));
 	p->key.proto = ip.protocol;
 	set_ip4(&p->key, ip.destination);
-	return 1;
+	return FOUND;
 }
 
-static __always_inline int parse_ip6(struct __sk_buff *skb, struct parsed *p)
+static __always_inline int is_extension(__u8 next)
+{
+	return next == NEXTHDR_HOP || next == NEXTHDR_ROUTING || next == NEXTHDR_DEST || next == NEXTHDR_FRAGMENT;
+}
+
+static __always_inline int parse_ip6(struct __sk_buff *skb, struct parsed *p, __u32 at)
 {
 	struct ip6_header ip = {};
 	__u8 extension[4] = {};
-	__u32 offset = sizeof(ip), more = 0;
+	__u32 offset = at + sizeof(ip), more = 0;
 	unsigned long i;
 	__u8 next;
 
-	if (bpf_skb_load_bytes_relative(skb, 0, &ip, sizeof(ip), HDR_START_NET))
-		return 0;
+	if (bpf_skb_load_bytes_relative(skb, at, &ip, sizeof(ip), p->start))
+		return NOTHING;
 	next = ip.next;
 #pragma clang loop unroll(disable)
 	for (i = 0; i < IP6_EXTENSIONS; i++) {
-		if (next != NEXTHDR_HOP && next != NEXTHDR_ROUTING && next != NEXTHDR_DEST && next != NEXTHDR_FRAGMENT)
+		if (!is_extension(next))
 			break;
-		if (bpf_skb_load_bytes_relative(skb, offset, extension, sizeof(extension), HDR_START_NET))
-			return 0;
+		if (bpf_skb_load_bytes_relative(skb, offset, extension, sizeof(extension), p->start))
+			return UNDECIDED;
 		if (next == NEXTHDR_FRAGMENT) {
 			if ((extension[2] << 8 | extension[3]) & 0xfff8)
-				return 0;
+				return NOTHING;
 			more = extension[3] & 1;
 			offset += 8;
 		} else {
@@ -108,12 +127,63 @@ static __always_inline int parse_ip6(struct __sk_buff *skb, struct parsed *p)
 		}
 		next = extension[0];
 	}
+	if (is_extension(next))
+		return UNDECIDED;
 	p->transport = offset;
-	p->length = swap16(ip.payload) + sizeof(ip);
+	p->end = at + sizeof(ip) + swap16(ip.payload);
 	p->is_whole = ip.payload && !more;
 	p->key.proto = next;
 	__builtin_memcpy(p->key.addr, ip.destination, 16);
-	return 1;
+	return FOUND;
+}
+
+/* By the version in the header and not by what the sender calls the packet: the receiver goes by the frame. */
+static __always_inline int parse(struct __sk_buff *skb, struct parsed *p, __u32 start, __u32 at)
+{
+	__u8 version = 0;
+	__u16 ports[2] = {};
+	int found;
+
+	p->start = start;
+	if (bpf_skb_load_bytes_relative(skb, at, &version, sizeof(version), start))
+		return NOTHING;
+	version >>= 4;
+	found = version == 4 ? parse_ip4(skb, p, at) : version == 6 ? parse_ip6(skb, p, at) : NOTHING;
+	if (found != FOUND)
+		return found;
+	if (p->key.proto == IPPROTO_UDPLITE)
+		p->key.proto = IPPROTO_UDP;
+	if (p->key.proto != IPPROTO_TCP && p->key.proto != IPPROTO_UDP)
+		return NOTHING;
+	/* they lie in pages that only splice(2) has seen, or behind more headers than anybody needs */
+	if (bpf_skb_load_bytes_relative(skb, p->transport, ports, sizeof(ports), start))
+		return UNDECIDED;
+	p->key.port = ports[1];
+	return FOUND;
+}
+
+static __always_inline int is_called_ip(struct __sk_buff *skb)
+{
+	return skb->protocol == swap16(ETH_P_IP) || skb->protocol == swap16(ETH_P_IPV6);
+}
+
+/* The policy of the endpoint that a packet goes to, 0 for none. */
+static __always_inline __u32 packet_policy(struct __sk_buff *skb, struct parsed *p, __u32 slot)
+{
+	__u32 policy;
+
+	if (!port_guarded(slot, p->key.proto, swap16(p->key.port)))
+		return 0;
+	p->key.prefixlen = ENDPOINT_BITS;
+	policy = endpoint_policy(slot, &p->key);
+	if (!policy && skb->ifindex == LOOPBACK_IFINDEX) {
+		struct endpoint_key local = p->key;
+
+		__builtin_memset(local.addr, 0, 16);
+		local.addr[15] = 1;
+		policy = endpoint_policy(slot, &local);
+	}
+	return policy;
 }
 
 /*
@@ -126,79 +196,120 @@ static __always_inline int is_bare_control(struct __sk_buff *skb, struct parsed 
 
 	if (p->key.proto != IPPROTO_TCP || !p->is_whole)
 		return 0;
-	if (bpf_skb_load_bytes_relative(skb, p->transport, &tcp, sizeof(tcp), HDR_START_NET))
+	if (bpf_skb_load_bytes_relative(skb, p->transport, &tcp, sizeof(tcp), p->start))
 		return 0;
-	return !(tcp.flags & TCP_SYN) && p->length <= p->transport + (tcp.offset >> 4) * 4;
+	return !(tcp.flags & TCP_SYN) && p->end <= p->transport + (tcp.offset >> 4) * 4;
 }
 
-/* Returns 1 to let the packet pass, 0 to drop it. */
-static __always_inline int check_packet(struct __sk_buff *skb, __u8 channel)
+/* Judges a packet to an endpoint with a policy; returns 1 to let it pass, 0 to drop it. */
+static __always_inline int judge_packet(struct __sk_buff *skb, struct parsed *p, __u32 slot, __u32 policy, __u8 channel)
 {
 	struct question q = { .channel = channel, .wanted = ACCESS_CONNECT, .kind = KIND_ENDPOINT };
 	struct socket_stamp nobody = {};
-	struct parsed p = {};
-	struct bpf_sock *sk;
-	int slot = active_slot();
-	__u16 port_pair[2] = {};
+	struct bpf_sock *sk = skb->sk;
 
-	if (slot < 0)
-		return 1;
-	if (skb->protocol == swap16(ETH_P_IP)) {
-		if (!parse_ip4(skb, &p))
-			return 1;
-	} else if (skb->protocol == swap16(ETH_P_IPV6)) {
-		if (!parse_ip6(skb, &p))
-			return 1;
-	} else {
-		return 1;
-	}
-	if (p.key.proto == IPPROTO_UDPLITE)
-		p.key.proto = IPPROTO_UDP;
-	if (p.key.proto != IPPROTO_TCP && p.key.proto != IPPROTO_UDP)
-		return 1;
-	if (bpf_skb_load_bytes_relative(skb, p.transport, port_pair, sizeof(port_pair), HDR_START_NET))
-		return 1;
-	p.key.port = port_pair[1];
-	q.port = swap16(port_pair[1]);
-	q.slot = slot;
-	if (!port_guarded(slot, p.key.proto, q.port))
-		return 1;
-	p.key.prefixlen = ENDPOINT_BITS;
-	q.policy = endpoint_policy(slot, &p.key);
-	if (!q.policy && skb->ifindex == LOOPBACK_IFINDEX) {
-		struct endpoint_key local = p.key;
-
-		__builtin_memset(local.addr, 0, 16);
-		local.addr[15] = 1;
-		q.policy = endpoint_policy(slot, &local);
-	}
-	if (!q.policy)
-		return 1;
-	sk = skb->sk;
 	if (sk)
 		sk = bpf_sk_fullsock(sk);
 	if (sk)
 		q.socket = sockets.sk_storage_get(sk, 0, 0);
 	if (!q.socket) {
-		if ((!sk || sk->type == SOCK_RAW) && is_bare_control(skb, &p))
+		if ((!sk || sk->type == SOCK_RAW) && is_bare_control(skb, p))
 			return 1;
 		q.socket = &nobody;
 	}
-	q.addr = p.key.addr;
-	q.proto = p.key.proto;
+	q.slot = slot;
+	q.policy = policy;
+	q.addr = p->key.addr;
+	q.port = swap16(p->key.port);
+	q.proto = p->key.proto;
 	q.ifindex = skb->ifindex;
 	return judge(&q, CANNOT_SIGNAL) == 0;
 }
 
 int cgroup_egress(struct __sk_buff *skb)
 {
-	return check_packet(skb, CHANNEL_PACKET);
+	struct parsed p = {};
+	int slot = active_slot(), found;
+	__u32 policy;
+
+	if (slot < 0 || !is_called_ip(skb))
+		return 1;
+	found = parse(skb, &p, HDR_START_NET, 0);
+	if (found == NOTHING)
+		return 1;
+	if (found == UNDECIDED) {
+		count_unreported();
+		return 0;
+	}
+	policy = packet_policy(skb, &p, slot);
+	return policy ? judge_packet(skb, &p, slot, policy, CHANNEL_PACKET) : 1;
+}
+
+/* Made by an IP socket of this host: then the kernel wrote the headers, or at least says rightly where they are. */
+static __always_inline int is_of_ip_socket(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	if (sk)
+		sk = bpf_sk_fullsock(sk);
+	return sk && (sk->family == AF_INET || sk->family == AF_INET6);
+}
+
+/* The packet in an Ethernet frame, behind what tags there are: the kernel takes off as many as it finds. */
+static __always_inline int parse_frame(struct __sk_buff *skb, struct parsed *p)
+{
+	__u32 at = ETH_TYPE_AT;
+	__u16 type = 0;
+	unsigned long i;
+
+#pragma clang loop unroll(disable)
+	for (i = 0; i <= VLAN_TAGS; i++) {
+		if (bpf_skb_load_bytes_relative(skb, at, &type, sizeof(type), HDR_START_MAC))
+			return NOTHING;
+		at += sizeof(type);
+		if (type == swap16(ETH_P_IP) || type == swap16(ETH_P_IPV6))
+			return parse(skb, p, HDR_START_MAC, at);
+		if (type != swap16(ETH_P_8021Q) && type != swap16(ETH_P_8021AD))
+			return NOTHING;
+		at += sizeof(type);
+	}
+	return UNDECIDED;
 }
 
 #define TC_ACT_UNSPEC (-1)
 #define TC_ACT_SHOT 2
 
+/*
+ * Whoever writes frames by hand chooses their parts: pages that nobody has read yet, a protocol that is not the frame's, tags.
+ * So such a frame is read as what the kernel calls it and as what it says itself.
+ */
 int interface_egress(struct __sk_buff *skb)
 {
-	return check_packet(skb, CHANNEL_INTERFACE) ? TC_ACT_UNSPEC : TC_ACT_SHOT;
+	int slot = active_slot(), found = NOTHING, is_by_hand;
+	struct parsed p = {};
+	__u32 policy = 0, wanted = skb->sk ? HEADERS : PLAIN_HEADERS;
+
+	if (slot < 0)
+		return TC_ACT_UNSPEC;
+	is_by_hand = !is_of_ip_socket(skb);
+	if (wanted > skb->len)
+		wanted = skb->len;
+	if (is_by_hand && skb->data_end - skb->data < wanted)
+		bpf_skb_pull_data(skb, wanted);
+	if (is_called_ip(skb))
+		found = parse(skb, &p, HDR_START_NET, 0);
+	if (found == FOUND)
+		policy = packet_policy(skb, &p, slot);
+	if (is_by_hand && found != UNDECIDED && !policy) {
+		found = parse_frame(skb, &p);
+		if (found == FOUND)
+			policy = packet_policy(skb, &p, slot);
+	}
+	if (found == UNDECIDED) {
+		count_unreported();
+		return TC_ACT_SHOT;
+	}
+	if (!policy)
+		return TC_ACT_UNSPEC;
+	return judge_packet(skb, &p, slot, policy, CHANNEL_INTERFACE) ? TC_ACT_UNSPEC : TC_ACT_SHOT;
 }

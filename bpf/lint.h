@@ -33,4 +33,5 @@ u64 bpf_get_current_cgroup_id(void);
 u64 bpf_ktime_get_boot_ns(void);
 long bpf_send_signal(u32 signal);
 struct bpf_sock *bpf_sk_fullsock(struct bpf_sock *sk);
+long bpf_skb_pull_data(void *skb, u32 size);
 long bpf_skb_load_bytes_relative(const void *skb, u32 offset, void *to, u32 size, u32 start);

@@ -25,9 +25,6 @@ ALONE = ("unshare", "--mount", "--net", "--pid", "--ipc", "--fork", "--kill-chil
 DRILL = (sys.executable, "-m", "tests.native.command", "nbsp", "drill", "--json")
 # what is open in every tier
 KNOWN_OPEN = {
-    "packets made by hand that the filter cannot see": ("h4-raw-headers-9-send", "h4-raw-headers-20-send"),
-    "frames that the filter of an interface does not take for IP": (
-        "h4-packet-ring-send", "h4-packet-mislabelled-send", "h4-packet-vlan-send"),
     "below the filter of an interface": ("h4-packet-bypass-send", "h4-xdp-socket-send"),
     "as if from outside": ("h4-tun-tun-send", "h4-tun-tap-send")}
 SOCKET_FAMILIES = ("--family", "H4", "--only", "h4-tcp", "--only", "h4-udp", "--only", "h4-raw", "--only", "h4-fast",
