@@ -11,7 +11,7 @@
 /* The stamps that count now go with the socket. */
 static __always_inline void keep_stamps(struct socket_stamp *socket, struct stamp *stamp)
 {
-	__u64 counting = counting_stamps(stamp), bit;
+	__u64 counting = counting_stamps(stamp, 0), bit;
 	unsigned long i;
 
 	for (i = 0; i < NBSP_STAMP_WORDS; i++)

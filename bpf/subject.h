@@ -57,9 +57,10 @@ static __always_inline struct stamp *stamp_of(void *task)
 
 /*
  * Which of a process's stamps count here and now, as a mask over stamp->list.  Written without branches but for the failed
- * look-up: each one would double what the verifier has to look at.
+ * look-up: each one would double what the verifier has to look at.  `has_executed`: what it runs now is what is asked about,
+ * and it ran the checkpoint until then.
  */
-static __always_inline __u32 counting_stamps(struct stamp *stamp)
+static __always_inline __u32 counting_stamps(struct stamp *stamp, const int has_executed)
 {
 	void *task = (void *)bpf_get_current_task(), *cred = 0;
 	struct checkpoint *checkpoint;
@@ -78,7 +79,7 @@ static __always_inline __u32 counting_stamps(struct stamp *stamp)
 		if (!checkpoint)
 			continue;
 		user = -(__u64)((checkpoint->flags / CHECKPOINT_USER) & 1);
-		self = ((checkpoint->flags / CHECKPOINT_CHILDREN) & 1) - 1ULL;
+		self = has_executed ? 0 : ((checkpoint->flags / CHECKPOINT_CHILDREN) & 1) - 1ULL;
 		differs = ((__u64)(euid ^ checkpoint->uid)) & user;
 		differs |= ((exe.ino ^ checkpoint->exe.ino) | (__u64)(exe.dev ^ checkpoint->exe.dev) |
 			    (__u64)(exe.gen ^ checkpoint->exe.gen)) & self;

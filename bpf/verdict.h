@@ -49,7 +49,7 @@ static __always_inline int judge(struct question *q, const int power)
 		return -EPERM;
 	}
 	if (q->stamp)
-		counting = counting_stamps(q->stamp);
+		counting = counting_stamps(q->stamp, power == MUST_KILL);
 	/* one place that reports: everything here is inlined into every hook, and compiled as often */
 #pragma clang loop unroll(disable)
 	for (i = 0; i < NBSP_CLAUSES; i++) {

@@ -7,6 +7,8 @@ import shutil
 import signal
 from pathlib import Path
 
+import pytest
+
 from .actor import Actor, Outcome
 from .host import Host, assert_allowed
 
@@ -26,11 +28,15 @@ def run(actor: Actor, tool: Path, mark: Path) -> Outcome:
     return actor.do("run", [str(tool), str(mark)])
 
 
-def test_exec(host: Host) -> None:
+@pytest.mark.parametrize("stamp", ("self", "children"))
+def test_exec(host: Host, stamp: str) -> None:
+    """A stamp that ends with the exec is still there when that is judged, also where it is judged afterwards."""
     tool, mark = admin_tool(host), host.folder / "mark"
     client, pooler = host.actor(), host.actor("pooler")
+    host.write()
+    host.reload()
     assert run(client, tool, mark).value["status"] == 0 and mark.exists()
-    host.apply({"exec": [str(tool)]}, id="exec-tool", checkpoints={"pooler": {"stamp": "children"}})
+    host.apply({"exec": [str(tool)]}, id="exec-tool", checkpoints={"pooler": {"stamp": stamp}})
     outcome = run(client, tool, mark)
     if host.tier == "socket":
         assert outcome.value["status"] == -signal.SIGKILL
