@@ -210,12 +210,13 @@ static __always_inline __u32 find_policy(struct question *q, struct dentry *dent
 		if (policy) {
 			q->object = key;
 			q->kind = KIND_INODE;
-			return policy;
-		}
-		if (filter_has(q->slot, mask, hash)) {
+		} else if (filter_has(q->slot, mask, hash)) {
 			policy = inode_policy(q, inner, &key, 1);
-			if (policy)
-				return policy;
+		}
+		if (policy) {
+			if (changes)	/* a declared file is removed or replaced */
+				notify_change(&key, q->channel);
+			return policy;
 		}
 	}
 #pragma clang loop unroll(disable)
@@ -318,8 +319,11 @@ static __always_inline int check_names(struct dentry *from, struct dentry *to, _
 		if (check_question(&q, i ? to : from, i || moves))
 			return -EPERM;
 	}
-	if (!q.policy || q.kind != KIND_SLOT)
+	if (!q.policy)
 		return 0;
+	inode = inode_of(to);
+	if (q.kind != KIND_SLOT && (!inode || inode->i_ino != q.object.ino))
+		return 0;	/* the new name is not declared, it lies in a tree */
 	generation = generations.lookup(&q.slot);
 	filter = newborn_filters.lookup(&zero);
 	if (!generation || !filter)
