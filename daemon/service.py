@@ -62,7 +62,7 @@ class Service:
         self.settings = settings
         self.begin = begin
         self.is_stopping = False
-        self.refresh_delay_s = REFRESH_DELAY_S
+        self.rests_until_s = 0.0        # monotonic: after a long look at the names the next one waits
         self.loop = Loop()
         self.notifier = Notifier()
         self.signals = Signals()
@@ -180,7 +180,7 @@ class Service:
     def ask_refresh(self) -> None:
         """Look at the names again in a moment, and not all the time."""
         if not self.refresh_due.is_armed:
-            self.refresh_due.after(self.refresh_delay_s)
+            self.refresh_due.after(max(REFRESH_DELAY_S, self.rests_until_s - time.monotonic()))
 
     def on_refresh(self, _events: int) -> None:
         """Look again at what the names in the rules stand for."""
@@ -190,7 +190,8 @@ class Service:
         changes = self.activation.refresh()
         for change in changes:
             self.recorder.note(said("note", change, DAEMON, self.activation.number))
-        self.refresh_delay_s = max(REFRESH_DELAY_S, (time.monotonic() - began_s) / REFRESH_SHARE)
+        ended_s = time.monotonic()
+        self.rests_until_s = ended_s + (ended_s - began_s) / REFRESH_SHARE
         if changes:
             self.look_again()
         self.recorder.write()

@@ -48,10 +48,25 @@ def test_a_new_name_is_looked_at_a_moment_later_and_not_all_the_time(running: Ru
     assert 3 <= said <= 9
 
 
+def test_after_a_long_look_and_a_rest_the_next_one_comes_at_once(running: Running) -> None:
+    running.service.rests_until_s = time.monotonic() + 0.5      # a look took long
+    running.enforcer.refreshed = ("/srv/a is there now",)
+    running.service.ask_refresh()
+    running.turn(0.2)
+    assert records(running.settings)[-1].text != "/srv/a is there now"
+    running.turn(0.8)
+    assert records(running.settings)[-1].text == "/srv/a is there now"
+    running.enforcer.refreshed = ("/srv/b is there now",)
+    running.service.rests_until_s = time.monotonic() - 100.0    # and the rest is over since long
+    running.service.ask_refresh()
+    running.turn(0.5)
+    assert records(running.settings)[-1].text == "/srv/b is there now"
+
+
 def test_a_folder_that_appears_is_pending_no_more(running: Running) -> None:
     write(running.settings, MORE)
     running.enforcer.missing = ("/srv/nbspd-test/key",)
-    running.service.refresh_delay_s = 3.0       # longer than what is asked in between
+    running.service.rests_until_s = time.monotonic() + 3.0      # longer than what is asked in between
     running.ask("reload")
     rows = [row for row in running.ask("coverage")["rows"] if row["channel"] == "missing-folder"]
     assert [(row["rule"], row["state"]) for row in rows] == [("key-for-nobody", "open")]
