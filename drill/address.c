@@ -98,6 +98,13 @@ int command(const char *format, const char *argument)
 	return status;
 }
 
+/* Even without duplicate address detection an address is tentative until a kernel worker has run. */
+void wait_until_settled(void)
+{
+	for (int tries = 0; tries < 500 && !command("ip -6 address show tentative%s | grep -q .", ""); tries++)
+		usleep(10000);
+}
+
 /* A contact with an address, in a child, so that the parent can tidy up whatever becomes of it. */
 int contacted(struct address to)
 {
@@ -116,6 +123,6 @@ int contacted(struct address to)
 		greet(fd);
 	}
 	waitpid(child, &status, 0);
-	usleep(30000);		/* packets are delivered a little later; what leads them here must stay so long */
+	usleep(100000);		/* packets are delivered a little later; what leads them here must stay so long */
 	return WIFEXITED(status) ? WEXITSTATUS(status) : BLOCKED;
 }

@@ -99,6 +99,7 @@ _Noreturn void greet(int fd);				/* reads the greeting, says the token */
 _Noreturn void sent(long result, const char *step);
 int contacted(struct address to);			/* over=udp | tcp: exit status of a child that got in contact */
 int command(const char *format, const char *argument);	/* wait status of a line of shell */
+void wait_until_settled(void);
 
 /* -- processes */
 pid_t start_checkpoint(int out, ...);			/* the checkpoint with these words up to NULL; out: its stdout, or -1 */

@@ -209,8 +209,8 @@ TECHNIQUE("tun")	/* a packet written to a tunnel device of ours arrives as if fr
 		memcpy(bytes, asked.ifr_hwaddr.sa_data, 6);
 		memcpy(bytes + 6, "\2\0\0\0\0\1", 6);
 	}
-	usleep(50000);		/* the device comes up */
+	wait_until_settled();
 	ok(write(fd, bytes + (is_tap ? 0 : 14), size - (is_tap ? 0 : 14)), "write to the tunnel");
-	usleep(100000);		/* it goes with this process */
+	usleep(300000);		/* it goes with this process */
 	done();
 }

@@ -12,6 +12,7 @@ TECHNIQUE("new-address")	/* one more address on the loopback device, made after 
 
 	if (command("ip address add %s dev lo scope link", text("%s/%s", given("address"), strchr(given("address"), ':') ? "128 nodad" : "32")))
 		broken("the address cannot be added");
+	wait_until_settled();
 	status = contacted(given_address());
 	command("ip address del %s dev lo", text("%s/%d", given("address"), strchr(given("address"), ':') ? 128 : 32));
 	_exit(status);
@@ -35,6 +36,7 @@ TECHNIQUE("link-local")		/* fe80::…%device: an address that needs a scope */
 
 	if (command("ip -6 address add %s/64 dev lo nodad scope link", given("address")))
 		broken("the address cannot be added");
+	wait_until_settled();
 	status = contacted(address_of(text("%s%%lo", given("address")), number("port", 0)));
 	command("ip -6 address del %s/64 dev lo", given("address"));
 	_exit(status);
@@ -56,7 +58,7 @@ TECHNIQUE("other-namespace")	/* from another network namespace, over a pair of v
 			_exit(BROKEN);
 		if (command("ip link set %s up && ip -6 address add fd77:8::2/64 dev nbspdrillb nodad", "nbspdrillb"))
 			broken("the card in the namespace cannot be set up");
-		usleep(100000);
+		wait_until_settled();
 		_exit(contacted(given_address()));
 	}
 	ok(read(ready[0], &byte, 1), "read");
@@ -67,6 +69,7 @@ TECHNIQUE("other-namespace")	/* from another network namespace, over a pair of v
 			absent("this kernel makes no veth");
 		broken("the pair of cards cannot be set up");
 	}
+	wait_until_settled();
 	ok(write(go[1], "!", 1), "write");
 	waitpid(child, &status, 0);
 	command("ip link del %s", "nbspdrilla");
