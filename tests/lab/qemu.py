@@ -43,7 +43,7 @@ class Machine:
     tier: str
     shares: tuple[tuple[Path, str], ...] = ()
     memory_mib: int = 2048
-    cpus: int = 2
+    cpus: int = 2               # with KVM; emulated it is one
     icount: bool = False        # count instructions as nanoseconds: one CPU, no KVM, repeatable
     append: str = ""            # more words for the kernel's command line
 
@@ -70,7 +70,9 @@ class Machine:
             return ["-accel", "tcg,thread=single", "-icount", "shift=0", "-cpu", "max", "-smp", "1"]
         if kvm_works():
             return ["-enable-kvm", "-cpu", "host", "-smp", str(self.cpus)]
-        return ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "qemu64", "-smp", str(self.cpus)]
+        # One processor: of several, one may run into code that another has just patched (each attach to a function
+        # patches it, as does each static key), which the emulator shows it too late: "Oops: int3", the kernel is lost.
+        return ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "qemu64", "-smp", "1"]
 
 
 def kvm_works() -> bool:
