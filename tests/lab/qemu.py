@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
-import re
 import shlex
 import signal
 import subprocess
@@ -21,16 +20,10 @@ LSM = {
     "fmod_ret": "landlock,lockdown,yama,integrity,apparmor",
     "socket": "landlock,lockdown,yama,integrity,apparmor",
 }
-WORDS = "console=ttyS0 quiet loglevel=4 net.ifnames=0 mitigations=off systemd.show_status=false panic=1"
+WORDS = "console=ttyS0 quiet loglevel=4 net.ifnames=0 mitigations=off systemd.show_status=false"
 KVM_GET_API_VERSION = 0xAE00
 PR_SET_PDEATHSIG = 1
 CONSOLE_LINES = 40
-# Emulated processors see code that another one has just patched (a static key) too late, once in some dozens of boots.
-# Before user space runs it is nothing of ours: the kernel starts again (panic=1).
-PATCHED_TOO_LATE = "Oops: int3"
-BOOTING_S = 15.0
-PANIC = re.compile(r"\[ *([\d.]+)\] Kernel panic - not syncing")
-PANIC_END = "---[ end Kernel panic"
 DEADLY = ("Kernel panic - not syncing", "You are in emergency mode", "lab: cannot mount")
 
 
@@ -87,16 +80,6 @@ def kvm_works() -> bool:
         return False
 
 
-def without_emulators_faults(console: str) -> str:
-    """Return a console's text without the boots that ended because the emulator patched code too late."""
-    kept = []
-    for boot in console.split(PANIC_END):
-        panic = PANIC.search(boot)
-        if not (PATCHED_TOO_LATE in boot and panic and float(panic[1]) < BOOTING_S):
-            kept.append(boot)
-    return PANIC_END.join(kept)
-
-
 class Qemu:
     """One running QEMU, or one that another process left running in `folder`."""
 
@@ -132,12 +115,12 @@ class Qemu:
                 raise LabError(f"the guest died: {sign}")
 
     def console(self) -> str:
-        """Return all that the guest's serial console has shown, but for the emulator's own faults while booting."""
-        return without_emulators_faults(self._read("console.log"))
+        """Return all that the guest's serial console has shown."""
+        return self._read("console.log")
 
     def report(self) -> str:
         """Return the console's last lines and the command that reproduces this boot."""
-        tail = "\n".join(self._read("console.log").splitlines()[-CONSOLE_LINES:])
+        tail = "\n".join(self.console().splitlines()[-CONSOLE_LINES:])
         return f"--- the console's last lines ---\n{tail}\n--- QEMU was started by ---\n{self._read('command')}"
 
     def stop(self) -> None:
