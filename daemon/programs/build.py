@@ -78,17 +78,19 @@ def main() -> int:
 class Build:
     """Loads the best tier that this kernel takes."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, kernel: source.Kernel | None = None, types: bytes | None = None) -> None:
+        """Build for the running kernel; another one, with its BTF, can only be compiled for."""
         self.order = order
         self.folder = Path(order.compiled)
         self.sources = source.read_sources(Path(order.sources))
-        self.btf = btf.VMLINUX.read_bytes()
+        self.kernel = kernel or source.Kernel.running()
+        self.btf = types or btf.VMLINUX.read_bytes()
         self.notes: list[str] = []      # what went wrong and was survived, for people
 
     @cached_property
     def types(self) -> btf.Btf:
         """The kernel's types; what was compiled before needs none of them. Raises BtfError."""
-        return btf.Btf(self.btf)
+        return btf.Btf(self.btf, self.kernel.release)
 
     def report(self) -> dict[str, Any]:
         """Try tier after tier; the report has tier, error (or ""), origin, notes and a row for each hook."""
@@ -109,7 +111,7 @@ class Build:
         """Load a tier; return where its programs came from, and the rows. Raises Failed, HostError."""
         if tier == "lsm":
             require_lsm()       # asked each time: without it such programs load, attach, and are never called
-        digest = source.compile_digest(self.sources, tier, self.btf)
+        digest = self.digest(tier)
         programs = self.kept(digest)
         if programs is not None:
             with Set(tier, programs, self.order.place()) as known:
@@ -163,6 +165,10 @@ class Build:
             self.notes.append(f"compiled programs cannot be kept in {self.folder}, ignoring: {error}")
 
     # -- compiling
+
+    def digest(self, tier: str) -> str:
+        """Return the name under which the compiled programs of a tier are kept."""
+        return source.compile_digest(self.sources, tier, self.btf, self.kernel)
 
     def compile(self, tier: str) -> compiled.Programs:
         """Return the programs of a tier as bcc makes them. Raises Failed, HostError."""

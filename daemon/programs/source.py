@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterable
 
@@ -20,6 +21,21 @@ ORDER = ("abi.h", "hooks.h", "maps.h", "subject.h", "report.h", "verdict.h", "ob
 MAKERS = ("kernel/fields.py", "kernel/layout.py", "kernel/stubs.py", "programs/attach.py", "programs/build.py",
           "programs/catalogue.py", "programs/source.py")
 PROLOGUE = '#include <linux/types.h>\n#include "nbsp_kernel.h"\n'
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Which kernel programs are for, in uname(2)'s words."""
+
+    release: str
+    version: str
+    machine: str
+
+    @classmethod
+    def running(cls) -> "Kernel":
+        """Return the one that runs here."""
+        uname = os.uname()
+        return cls(uname.release, uname.version, uname.machine)
 
 
 def read_sources(folder: Path) -> dict[str, str]:
@@ -52,21 +68,20 @@ def digest(parts: Iterable[str]) -> str:
 
 def programs_digest(sources: dict[str, str], tier: str, cgroup: Path) -> str:
     """Return the digest of everything that makes the loaded programs what they are."""
-    return digest([*_inputs(sources), tier, str(cgroup)])
+    return digest([*_inputs(sources, Kernel.running()), tier, str(cgroup)])
 
 
-def compile_digest(sources: dict[str, str], tier: str, types: bytes) -> str:
+def compile_digest(sources: dict[str, str], tier: str, types: bytes, kernel: Kernel) -> str:
     """Return the digest of everything that the machine code of a tier is made from; `types` is the kernel's BTF."""
-    return digest([*_inputs(sources), tier, os.uname().machine, hashlib.sha256(types).hexdigest()])
+    return digest([*_inputs(sources, kernel), tier, kernel.machine, hashlib.sha256(types).hexdigest()])
 
 
-def _inputs(sources: dict[str, str]) -> list[str]:
-    uname = os.uname()
+def _inputs(sources: dict[str, str], kernel: Kernel) -> list[str]:
     try:
         makers = [(PACKAGE / name).read_text() for name in MAKERS]
     except OSError as error:
         raise LoadError(f"cannot read {error.filename}: {error.strerror}", "reinstall the package nbspd") from error
-    return [*sources.values(), abi.static_assertions(), uname.release, uname.version, *makers]
+    return [*sources.values(), abi.static_assertions(), kernel.release, kernel.version, *makers]
 
 
 def maps_digest(sources: dict[str, str]) -> str:

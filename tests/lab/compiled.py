@@ -1,59 +1,66 @@
-"""What guests compiled, kept for the next one: under emulation clang takes a minute or two.
+"""Compiled kernel programs for a guest, made on this machine: in the guest clang takes minutes, here seconds.
 
-A file's name is nbspd's own digest of sources, kernel and options, worked out inside of the guest; so what was made
-from another checkout is never asked for, and what is damaged nbspd throws away. The first guest of a kind finds nothing
-here, compiles, and what it made is fetched; with NBSPD_LAB_COMPILE=1 every guest compiles.
+A file's name is nbspd's own digest of sources, kernel and options, worked out here as nbspd works it out there; what
+does not fit is never asked for, and nbspd compiles. Guests of tier socket get nothing, so that each run of the matrix
+compiles once as on a user's host; with NBSPD_LAB_COMPILE=1 no guest gets anything.
 """
 
 from __future__ import annotations
 
-import hashlib
+import base64
+import gzip
 import os
-import re
+import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .cache import cache_folder, say
+from .cache import ROOT, cache_folder, digest, say
+from .errors import LabError
 
 if TYPE_CHECKING:
     from .guest import Guest
 
 FOLDER = "/var/lib/nbspd/compiled"
-GIVEN = 6       # of the newest, for a kernel: two checkouts in three tiers
-KEPT = 24
-NAME = re.compile(r"[0-9a-f]{16}")
+COMPILE_TIMEOUT_S = 300
 
 
 def give(guest: Guest) -> None:
-    """Put what earlier guests with this kernel compiled where nbspd looks for it, before it starts."""
-    if os.environ.get("NBSPD_LAB_COMPILE"):
+    """Put compiled programs of this checkout for the guest's kernel where nbspd looks for them."""
+    tier = guest.tier or _tier(guest)
+    if os.environ.get("NBSPD_LAB_COMPILE") or tier == "socket":
         return
-    files = sorted((path for path in _folder(guest).iterdir() if NAME.fullmatch(path.name)),
-                   key=lambda path: path.stat().st_mtime, reverse=True)
-    guest.run(f"mkdir -p -m 700 /var/lib/nbspd {FOLDER}", 30, check=True)
-    for path in files[:GIVEN]:
-        guest.put(f"{FOLDER}/{path.name}", path.read_bytes(), 0o600)
+    release, version = guest.run("uname -r; uname -v", check=True).output.strip().splitlines()
+    work = Path(tempfile.mkdtemp(prefix="nbspd-lab-compile-"))
+    try:
+        words = [release, version, str(_types(guest, release, version)), str(work / "compiled"), tier]
+        made = subprocess.run([sys.executable, "-m", "tests.lab.compiler", *words], cwd=ROOT, capture_output=True,
+                              text=True, check=False, timeout=COMPILE_TIMEOUT_S)
+        if made.returncode:
+            raise LabError(f"the kernel programs do not compile for {release}, tier {tier}:\n{made.stderr[-4000:]}")
+        guest.run(f"mkdir -p -m 700 /var/lib/nbspd {FOLDER}", 30, check=True)
+        for name in made.stdout.split():
+            guest.put(f"{FOLDER}/{name}", (work / "compiled" / name).read_bytes(), 0o600)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
-def fetch(guest: Guest) -> None:
-    """Keep what this guest compiled."""
-    folder = _folder(guest)
-    for name in guest.run(f"ls {FOLDER} 2>/dev/null").output.split():
-        if not NAME.fullmatch(name) or (folder / name).exists():
-            continue
-        content = guest.get(f"{FOLDER}/{name}").encode()
-        title, _, body = content.partition(b"\n")
-        if title.endswith(b" " + hashlib.sha256(body).hexdigest().encode()):     # it came whole
-            temporary = folder / f".{os.getpid()}"
-            temporary.write_bytes(content)
-            temporary.replace(folder / name)
-            say(f"keeping the compiled programs {name}")
-    for path in sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
-        path.unlink(missing_ok=True)
+def _tier(guest: Guest) -> str:
+    """Return the tier of a guest that was booted by somebody else."""
+    if guest.run("test -e /etc/systemd/system/nbspd.service.d/tier.conf").is_done:
+        return "socket"
+    return "lsm" if "bpf" in guest.get("/sys/kernel/security/lsm") else "fmod_ret"
 
 
-def _folder(guest: Guest) -> Path:
-    release = guest.run("uname -r", check=True).output.strip()
-    folder = cache_folder() / f"compiled-{release}"
-    folder.mkdir(exist_ok=True)
-    return folder
+def _types(guest: Guest, release: str, version: str) -> Path:
+    """Return a file with the types (BTF) of the guest's kernel, fetched from the first guest that has it."""
+    path = cache_folder() / f"types-{release}-{digest(version)}"
+    if not path.exists():
+        said = guest.run("gzip -1c /sys/kernel/btf/vmlinux | base64 -w0", check=True).output
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_bytes(gzip.decompress(base64.b64decode(said)))
+        temporary.replace(path)
+        say(f"keeping the types of kernel {release}")
+    return path

@@ -168,7 +168,6 @@ class Guest:
         compiled.give(self)
         self.run(f"DEBIAN_FRONTEND=noninteractive dpkg --force-confold --force-unsafe-io -i {PACKAGE}",
                  INSTALL_TIMEOUT_S, check=True)
-        compiled.fetch(self)
         self.run(f"rm -rf {SOURCE} && mkdir -p {SOURCE} && tar -xz -C {SOURCE}", stdin=source(), check=True)
 
     def reboot(self) -> None:

@@ -45,6 +45,14 @@ def test_nbspd_is_installed_by_its_package(guest: Guest) -> None:
     assert ("--tier socket" in guest.run("systemctl cat nbspd").output) == (guest.tier == "socket")
 
 
+def test_programs_made_for_another_kernel_here_are_what_nbspd_would_make_there(guest: Guest) -> None:
+    """They are found by nbspd's own digest. A guest of tier socket is given none and compiles, as on a user's host."""
+    notes = guest.run("nbsp journal --json", check=True).output
+    loaded = guest.run("nbsp status", check=True).output
+    assert "compiling anew" not in notes
+    assert guest.tier == "socket" or "from the cache in" in loaded or "adopted in" in loaded, loaded
+
+
 def test_status_and_output_come_back(guest: Guest) -> None:
     result = guest.run("echo out; echo err >&2; exit 7")
     assert (result.status, result.output) == (7, "out\nerr\n")
