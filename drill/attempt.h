@@ -97,6 +97,7 @@ int tcp_socket(int family, int protocol);
 int udp_socket(int family);
 _Noreturn void greet(int fd);				/* reads the greeting, says the token */
 _Noreturn void sent(long result, const char *step);
+_Noreturn void send_frame(const char *card, const char *from, const char *to_address);	/* an IPv6 datagram in Ethernet */
 int contacted(struct address to);			/* over=udp | tcp: exit status of a child that got in contact */
 int command(const char *format, const char *argument);	/* wait status of a line of shell */
 void wait_until_settled(void);

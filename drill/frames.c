@@ -126,6 +126,20 @@ static size_t frame(unsigned char *to, const char *from)	/* an Ethernet frame fo
 	return 14 + packet6(to + 14, from, 0);
 }
 
+/* A frame sent by a card, to the other card's address. */
+void send_frame(const char *card, const char *from, const char *to_address)
+{
+	struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IPV6), .sll_halen = 6,
+				 .sll_ifindex = if_nametoindex(card)};
+	int fd = ok(socket(AF_PACKET, SOCK_RAW, htons(ETH_P_IPV6)), "packet socket");
+	unsigned char bytes[512];
+	size_t size = frame(bytes, from);
+
+	memcpy(bytes, to_address, 6);
+	memcpy(bytes + 6, "\2\0\0\0\0\2", 6);
+	sent(sendto(fd, bytes, size, 0, (void *)&to, sizeof(to)), "sendto");
+}
+
 TECHNIQUE("packet")	/* AF_PACKET on the loopback device: how=raw | datagram | bypass | ring | mislabelled | vlan */
 {
 	struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IPV6), .sll_halen = 6,

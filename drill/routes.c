@@ -42,7 +42,7 @@ TECHNIQUE("link-local")		/* fe80::…%device: an address that needs a scope */
 	_exit(status);
 }
 
-TECHNIQUE("other-namespace")	/* from another network namespace, over a pair of virtual cards */
+TECHNIQUE("other-namespace")	/* from another network namespace, over a pair of virtual cards; over=tcp | udp | frame */
 {
 	int ready[2], go[2], status;
 	char byte;
@@ -59,11 +59,13 @@ TECHNIQUE("other-namespace")	/* from another network namespace, over a pair of v
 		if (command("ip link set %s up && ip -6 address add fd77:8::2/64 dev nbspdrillb nodad", "nbspdrillb"))
 			broken("the card in the namespace cannot be set up");
 		wait_until_settled();
+		if (is("over", "frame"))
+			send_frame("nbspdrillb", "fd77:8::2", "\2\0\0\0\0\1");
 		_exit(contacted(given_address()));
 	}
 	ok(read(ready[0], &byte, 1), "read");
-	status = command("ip link add nbspdrilla type veth peer name nbspdrillb netns %s && ip link set nbspdrilla up && "
-			 "ip -6 address add fd77:8::1/64 dev nbspdrilla nodad", text("%d", child));
+	status = command("ip link add nbspdrilla address 02:00:00:00:00:01 type veth peer name nbspdrillb netns %s && "
+			 "ip link set nbspdrilla up && ip -6 address add fd77:8::1/64 dev nbspdrilla nodad", text("%d", child));
 	if (status) {
 		if (command("ip link show nbspdrilla 2>/dev/null%s", ""))
 			absent("this kernel makes no veth");
@@ -72,6 +74,7 @@ TECHNIQUE("other-namespace")	/* from another network namespace, over a pair of v
 	wait_until_settled();
 	ok(write(go[1], "!", 1), "write");
 	waitpid(child, &status, 0);
+	usleep(100000);		/* a frame arrives a little later than it was sent */
 	command("ip link del %s", "nbspdrilla");
 	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : BLOCKED);
 }

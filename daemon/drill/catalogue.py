@@ -16,6 +16,15 @@ ATTEMPTS: tuple[Attempt, ...] = tuple(sorted(
     key=lambda attempt: CHANNELS.index(attempt.channel)))
 
 
+def attempts_at(attempts: Sequence[Attempt]) -> dict[str, list[str]]:
+    """Return the ids of the attempts at each channel, in their order."""
+    found: dict[str, list[str]] = {}
+    for attempt in attempts:
+        for channel in attempt.covers:
+            found.setdefault(channel, []).append(attempt.id)
+    return found
+
+
 def chosen(families: Sequence[str] = (), names: Sequence[str] = ()) -> tuple[Attempt, ...]:
     """Return the attempts of some families (H1 …), and of these the ones whose id has one of these texts in it.
 

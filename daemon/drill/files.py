@@ -116,6 +116,10 @@ def names() -> Iterator[Attempt]:
     """Yield H1: the target under other names, and every way of changing it."""
     for technique, words, goals, who, variant, title in ALIASES:
         yield from many("H1", "names", technique, goals, title, *words, who=who, variant=variant)
+    for technique, who, title in (("plain", "both", "by its path"), ("symlink", "user", "through a symbolic link"),
+                                  ("exec-descriptor", "user", "by execveat of a descriptor")):
+        yield row("H1", "names", technique, "exec", f"execute a program in a tree {title}", who=who, variant="tree",
+                  target="{tool_in_tree}")
     for technique, words, goals, has_userns, variant, title in MOUNTS:
         yield from many("H1", "mounts", technique, goals, title, *words, who="root", variant=variant,
                         needs="a loop device" if any("{device}" in word for word in words) else "")

@@ -38,6 +38,7 @@ REVEALED_MAX = 63
 UNUSED_ID = 64777               # uid and gid of nobody at all, for what is tried as an ordinary user
 BUILT = Path(__file__).resolve().parents[2] / "build/drill"     # of a checkout
 INSTALLED = Path("/usr/lib/nbspd")
+TREE = {"tree", "in_tree", "tool_in_tree"}      # placeholders that stand for something in the tree
 INTERPRETED = {"with=python3": 'print("{}")\n', "with=perl": 'print("{}\\n");\n'}
 
 
@@ -158,6 +159,7 @@ class Ground:
         words = {**self.words, "secret": secret, "token": token, "mark": secret[:18], "scratch": str(scratch),
                  "uid": str(UNUSED_ID), "gid": str(UNUSED_ID), "file": str(goal / "file"), "tool": str(goal / "tool"),
                  "script": str(goal / "script"), "tree": str(goal / "tree"), "in_tree": str(goal / "tree/in/file"),
+                 "tool_in_tree": str(goal / "tree/in/tool"),
                  "stream": str(goal / "stream"), "dgram": str(goal / "dgram"), "seqpacket": str(goal / "seqpacket"),
                  "decoy": str(decoy / "file"), "decoy_tool": str(decoy / "tool"), "own": str(checkpoint / "own")}
         for path in (folder, goal, decoy, checkpoint, scratch):
@@ -174,7 +176,7 @@ class Ground:
             return tuple(words[name] for name in names if name in wanted) if is_protected else ()
 
         return Stage(command, secret.encode(), token, scratch, is_protected, declared("file"),
-                     (words["tree"],) if is_protected and wanted & {"tree", "in_tree"} else (),
+                     (words["tree"],) if is_protected and wanted & TREE else (),
                      declared("tool", "script"), declared("stream", "dgram", "seqpacket"),
                      words["own"] if "own" in wanted else "", {path: facts(path) for path in watched})
 
@@ -184,13 +186,13 @@ class Ground:
         secret = words["secret"]
         if "file" in wanted:
             self.fill_file(Path(words["file"]), secret)
-        if wanted & {"tree", "in_tree"}:
+        if wanted & TREE:
             (folder / "g/tree/in").mkdir(parents=True)
             (folder / "g/tree/empty").mkdir()
             self.fill_file(Path(words["in_tree"]), secret)
         if "decoy" in wanted:
             Path(words["decoy"]).write_text("decoy\n")
-        for name, shown in (("tool", secret), ("decoy_tool", "decoy")):
+        for name, shown in (("tool", secret), ("tool_in_tree", secret), ("decoy_tool", "decoy")):
             if name in wanted:
                 replaced = shown.encode().ljust(len(PLACEHOLDER), b"\0")
                 if len(replaced) > REVEALED_MAX:

@@ -121,6 +121,8 @@ def by_hand() -> Iterator[Attempt]:
         yield net("foreign-rewrite", goal, f"{over}, turned here by a program in a cgroup below", LO4, port,
                   f"over={over}", "cgroup={cgroup}", who="root", variant=over, channel="H13", family="programs",
                   needs="cgroup v2, bpf")
+    yield net("other-namespace", "send", "a frame made by hand in another network namespace", "address=fd77:8::1", UDP,
+              "over=frame", who="root", variant="frame", family="frames", needs="veth")
     yield net("vsock", "connect", "AF_VSOCK to ourselves", "port={vsock}", family="vsock", needs="vsock_loopback")
 
 
