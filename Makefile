@@ -8,7 +8,7 @@ ARGS ?=
 LAB_TIERS = $(if $(filter command line environment,$(origin TIER)),$(TIER),lsm fmod_ret)
 COMMA = ,
 
-.PHONY: help demo test lint lab bench link drill clean
+.PHONY: help demo test lint lab bench link drill channels clean
 
 help:
 	@echo 'make demo                          show it working on this machine, and leave nothing behind'
@@ -16,6 +16,7 @@ help:
 	@echo 'make lint                          flake8, mypy, and clang over bpf/'
 	@echo 'make lab KERNEL=newest TIER=lsm    the lab tests on one kernel (6.1, 6.12, newest); without TIER: lsm and fmod_ret'
 	@echo 'make lab KERNEL=6.1 CMD="nbsp doctor"      one command there'
+	@echo 'make channels                      docs/channels.md anew, after a change of a table of channels'
 	@echo 'make bench                         the budgets'
 	@echo 'make deb                           the Debian package, in dist/'
 
@@ -42,6 +43,10 @@ lint: link
 # The folder daemon/ is the package nbspd; mypy knows a package only by its folder's name.
 link:
 	@mkdir -p build/lint && ln -sfn ../../daemon build/lint/nbspd
+
+# docs/channels.md is made from the tables of coverage, programs and drill; a test wants it up to date.
+channels: link
+	PYTHONPATH=build/lint $(PYTHON) -m nbspd.cli.document > build/channels.md && mv build/channels.md docs/channels.md
 
 lab:
 	@tests/install-deps lab

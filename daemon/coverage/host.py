@@ -11,7 +11,7 @@ def absent_channels(proc: Path = PROC) -> dict[str, str]:
     """Return the ids of the channels that do not exist on this host now, each with the reason."""
     found: dict[str, str] = {}
     if read_number(proc / "sys/kernel/io_uring_disabled") == 2:
-        for channel in ("io-uring-file", "io-uring-socket", "uring-file"):
+        for channel in ("io-uring-file", "io-uring-change", "io-uring-socket", "uring-file"):
             found[channel] = "kernel.io_uring_disabled is 2"
     mptcp = proc / "sys/net/mptcp/enabled"
     if not mptcp.exists():

@@ -7,7 +7,8 @@ from typing import Iterable, Iterator, Mapping, Protocol, Sequence
 
 from ..rules.model import Resource, Rule
 from ..rules.plan import Plan
-from .channels import CHANNELS, HOST_CHANNELS, NO_FILE_HOOKS, PENDING, TELLING, Channel
+from .channel import NO_FILE_HOOKS, Channel
+from .channels import CHANNELS, HOST_CHANNELS, PENDING, TELLING
 
 ENFORCED, OBSERVED, ABSENT, UNCLOSED = "enforced", "observed", "absent", "open"
 AUDIT = "mode: audit"

@@ -31,6 +31,7 @@ class Hook:
     security_function: str = ""     # for fmod_ret, and for the order of arguments
     attach_type: int = 0
     is_required: bool = False       # without it nothing is enforced: the load fails
+    since: str = ""                 # what the kernel is asked for, where not every supported kernel has the hook
 
     def program(self, tier: str) -> str:
         """Return the name of the C function in this tier."""
@@ -47,13 +48,14 @@ def _tracepoint(name: str, is_required: bool = False) -> Hook:
     return Hook(name, "tracepoint", "lineage.c", (), is_required=is_required)
 
 
-def _lsm(name: str, file: str, *channels: Channel, is_required: bool = False) -> Hook:
-    return Hook(name, "lsm", file, channels, TRAMPOLINE_TIERS, f"security_{name}", is_required=is_required)
+def _lsm(name: str, file: str, *channels: Channel, is_required: bool = False, is_newer: bool = False) -> Hook:
+    return Hook(name, "lsm", file, channels, TRAMPOLINE_TIERS, f"security_{name}", is_required=is_required,
+                since=f"bpf_lsm_{name}" if is_newer else "")
 
 
 def _cgroup(name: str, file: str, attach_type: int, channel: Channel, tiers: tuple[str, ...] = ALL_TIERS,
-            is_required: bool = True) -> Hook:
-    return Hook(name, "cgroup", file, (channel,), tiers, attach_type=attach_type, is_required=is_required)
+            since: str = "") -> Hook:
+    return Hook(name, "cgroup", file, (channel,), tiers, attach_type=attach_type, is_required=not since, since=since)
 
 
 HOOKS: tuple[Hook, ...] = (
@@ -67,8 +69,10 @@ HOOKS: tuple[Hook, ...] = (
     _cgroup("cgroup_connect6", "cgroup_sock.c", CGROUP_INET6_CONNECT, Channel.CONNECT),
     _cgroup("cgroup_sendmsg4", "cgroup_sock.c", CGROUP_UDP4_SENDMSG, Channel.SEND),
     _cgroup("cgroup_sendmsg6", "cgroup_sock.c", CGROUP_UDP6_SENDMSG, Channel.SEND),
-    _cgroup("cgroup_connect_unix", "unix.c", CGROUP_UNIX_CONNECT, Channel.UNIX_CONNECT, ("socket",), False),
-    _cgroup("cgroup_sendmsg_unix", "unix.c", CGROUP_UNIX_SENDMSG, Channel.UNIX_SEND, ("socket",), False),
+    _cgroup("cgroup_connect_unix", "unix.c", CGROUP_UNIX_CONNECT, Channel.UNIX_CONNECT, ("socket",),
+            "BPF_CGROUP_UNIX_CONNECT"),
+    _cgroup("cgroup_sendmsg_unix", "unix.c", CGROUP_UNIX_SENDMSG, Channel.UNIX_SEND, ("socket",),
+            "BPF_CGROUP_UNIX_SENDMSG"),
     _lsm("unix_stream_connect", "unix.c", Channel.UNIX_CONNECT),
     _lsm("unix_may_send", "unix.c", Channel.UNIX_SEND),
     _lsm("inode_create", "file.c", Channel.CREATE),
@@ -82,8 +86,8 @@ HOOKS: tuple[Hook, ...] = (
     _lsm("inode_setattr", "file.c", Channel.SETATTR),
     _lsm("inode_setxattr", "file.c", Channel.XATTR),
     _lsm("inode_removexattr", "file.c", Channel.XATTR),
-    _lsm("inode_set_acl", "file.c", Channel.ACL),
-    _lsm("inode_remove_acl", "file.c", Channel.ACL),
+    _lsm("inode_set_acl", "file.c", Channel.ACL, is_newer=True),
+    _lsm("inode_remove_acl", "file.c", Channel.ACL, is_newer=True),
     _lsm("mmap_file", "file.c", Channel.MMAP),
     _lsm("file_receive", "file.c", Channel.RECEIVE),
     _lsm("file_open", "file.c", Channel.FILE_OPEN, Channel.EXEC, Channel.DEVICE_OPEN, is_required=True),

@@ -1,0 +1,27 @@
+"""H5: what is open already, is handed over, or is older than the rules."""
+
+from __future__ import annotations
+
+from .channel import FILES, NET, PACKET, UNIX, Channel
+
+HANDLES: tuple[Channel, ...] = (
+    Channel("older-connection", "H5", "connections older than the rules", NET, PACKET, PACKET,
+            why="each packet must come from a socket that was stamped when it connected; one that is older has no "
+                "stamp, and what it had received already stays readable"),
+    Channel("passed-socket", "H5", "a connected socket handed over by SCM_RIGHTS, pidfd_getfd or inheritance", NET,
+            reason="a socket keeps the stamp of the process that connected it", has_stamps=True),
+    Channel("older-unix", "H5", "unix connections older than the rules", UNIX,
+            reason="connections of unix sockets that exist are not cut in this version"),
+    Channel("passed-unix", "H5", "a connected unix socket handed over by SCM_RIGHTS, pidfd_getfd or inheritance", UNIX,
+            reason="a connected unix socket is not looked at again", has_stamps=True),
+    Channel("received-fd", "H5", "an fd received by SCM_RIGHTS or pidfd_getfd", FILES, ("file_receive",),
+            why="asked in the receiver before the descriptor is in its table, also when a ring's file is installed; "
+                "files that go from ring to ring are not asked for"),
+    Channel("uring-file", "H5", "a file handed over inside io_uring: message ring, fixed files of a shared ring",
+            FILES, reason="the kernel does not ask when a file comes into a ring's table that way",
+            since="kernel.io_uring_disabled"),
+    Channel("inherited-fd", "H5", "an fd inherited across an exec that drops the stamp", FILES,
+            reason="open fds are not closed or judged again at exec in this version", has_stamps=True),
+    Channel("older-fd", "H5", "fds and mappings older than the rules, also made executable by mprotect", FILES,
+            reason="what was open before the rules is not revoked in this version"),
+)
