@@ -14,7 +14,7 @@ from .changes import Change
 from .control.peer import Peer
 from .control.protocol import PROTOCOL, Reply, Request
 from .control.timer import boot_time_s
-from .coverage import Coverage, absent_channels
+from .coverage import Coverage, absent_channels, whys
 from .errors import ControlError, JournalError, UsageError
 from .events.describe import unit_of
 from .events.host import Host
@@ -118,7 +118,7 @@ class Answers:
         end = offset + (ROWS_MAX if limit is None else max(1, min(limit, ROWS_MAX)))
         rows = [row.to_json() for row in islice(coverage.rows(rule), offset, end)]
         return {"generation": self.activation.number, "tier": coverage.tier, "rows": rows, "offset": offset,
-                "total": coverage.count(rule)}
+                "total": coverage.count(rule), "why": whys(row["channel"] for row in rows)}
 
     def on_journal(self, _peer: Peer, request: Request) -> Reply | None:
         """Some records; with `follow` not before there are any."""

@@ -22,18 +22,28 @@ def coverage(socket: Path, rule: str | None) -> Answer:
 
     Each that is not enforced has its reason. Rows with an asterisk for the rule are the same for all rules.
     """
+    data = fetch(socket, rule)
+    return Answer(data, words(data["rows"], data))
+
+
+def fetch(socket: Path, rule: str | None) -> dict[str, Any]:
+    """Return what the daemon says of one rule or all: generation, tier, rows, counts, and why each channel's hooks do.
+
+    Raises ControlError: no daemon, no such rule, or nothing is active.
+    """
     from ..control.client import Client
     rows: list[Mapping[str, Any]] = []
+    why: dict[str, str] = {}
     with Client(socket) as client:
         while True:
             reply = client.ask("coverage", rule=rule, offset=len(rows), limit=PAGE)
             rows += reply["rows"]
+            why |= reply.get("why", {})     # a daemon that is older than this command has none
             if not reply["rows"] or len(rows) >= reply["total"]:
                 break
     counts = Counter(row["state"] for row in rows)
-    data = {"generation": reply["generation"], "tier": reply["tier"], "rows": rows,
+    return {"generation": reply["generation"], "tier": reply["tier"], "rows": rows, "why": why,
             "counts": {state: counts[state] for state in STATES}}
-    return Answer(data, words(rows, data))
 
 
 def words(rows: Sequence[Mapping[str, Any]], data: Mapping[str, Any]) -> str:

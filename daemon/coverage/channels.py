@@ -11,6 +11,8 @@ The rows stand in one file for each group of families.
 
 from __future__ import annotations
 
+from typing import Iterable
+
 from .channel import Channel
 from .channels_calls import CALLS
 from .channels_files import MOUNTS, NAMES
@@ -19,7 +21,7 @@ from .channels_host import HOST_CHANNELS, PENDING, TELLING
 from .channels_identity import IDENTITY
 from .channels_network import NETWORK
 
-__all__ = ["CHANNELS", "CLOSES_NOTHING", "HOST_CHANNELS", "PENDING", "TELLING", "Channel", "every_channel"]
+__all__ = ["CHANNELS", "CLOSES_NOTHING", "HOST_CHANNELS", "PENDING", "TELLING", "Channel", "every_channel", "whys"]
 
 # What is asked for each rule; the order is that of `nbsp coverage`.
 CHANNELS: tuple[Channel, ...] = (*NAMES, *CALLS, *NETWORK, *HANDLES, *IDENTITY, *MOUNTS)
@@ -35,3 +37,11 @@ CLOSES_NOTHING = {
 def every_channel() -> tuple[Channel, ...]:
     """Return all rows: those of rules, of a path that is pending, and of the host."""
     return (*CHANNELS, PENDING, *HOST_CHANNELS)
+
+
+WHY = {channel.id: channel.why for channel in every_channel() if channel.why}
+
+
+def whys(ids: Iterable[str]) -> dict[str, str]:
+    """Return why the hooks of some channels are enough; channels that no hook closes are left out."""
+    return {name: WHY[name] for name in dict.fromkeys(ids) if name in WHY}

@@ -16,9 +16,9 @@ MANUAL = (Path(__file__).parents[3] / "docs/man/nbsp.1").read_text()
 
 
 def keys(value: Any) -> set[str]:
-    """Return every key in a JSON value."""
+    """Return every key in a JSON value; what `why` is keyed by is data, the channels."""
     if isinstance(value, dict):
-        return set(value).union(*map(keys, value.values()))
+        return set(value).union(*(keys(child) for key, child in value.items() if key != "why"))
     return set().union(*map(keys, value)) if isinstance(value, list) else set()
 
 

@@ -85,10 +85,12 @@ def test_coverage_comes_in_pages(nbsp: Runner, start_daemon: Start, tmp_path: Pa
 
     def answer(request: dict[str, Any]) -> dict[str, Any]:
         offset = request["offset"]
-        return {"generation": 3, "tier": "lsm", "rows": rows[offset:offset + request["limit"]], "offset": offset,
-                "total": len(rows)}
+        page = rows[offset:offset + request["limit"]]
+        return {"generation": 3, "tier": "lsm", "rows": page, "offset": offset, "total": len(rows),
+                "why": {row["channel"]: "it is asked" for row in page}}
     daemon = start_daemon(coverage=answer)
     found = nbsp("coverage", "--rule", "db", "--json", "--runtime", tmp_path).json
+    assert found["why"] == {row["channel"]: "it is asked" for row in rows}
     assert found["rows"] == rows and found["counts"] == {"enforced": 3, "observed": 0, "absent": 0, "open": 2}
     assert [request["offset"] for request in daemon.asked] == [0, 2, 4]
     assert all(request["rule"] == "db" for request in daemon.asked)
