@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -17,10 +18,12 @@ import click
 from ..drill.attempt import Attempt
 from ..drill.catalogue import ATTEMPTS, chosen
 from ..drill.ground import Ground
-from ..drill.outcome import OUTCOMES, Result
+from ..drill.claims import Claim, claims_of, weighed_all
+from ..drill.outcome import Result
 from ..drill.stage import REASON, Monitor
 from ..errors import EXIT_OK, EXIT_TOLD, ControlError, HostError, UsageError
 from ..paths import PINS
+from .coverage import fetch
 from .table import clean, table
 from .verb import Answer, verb
 
@@ -45,7 +48,8 @@ def drill(socket: Path, families: tuple[str, ...], names: tuple[str, ...], is_wi
 
     The drill makes files, programs, sockets and ports of its own below /run, protects them by a rule file of its own
     (99-drill-…), tries to get around that as an ordinary user and as root, and removes everything. Rules that are
-    active stay active. The exit code is 1 when anything got through, or a legitimate access was denied.
+    active stay active. What gets through where nbsp coverage says that this host is open is shown apart. The exit
+    code is 1 when anything got through, known or not, or a legitimate access was denied.
     """
     attempts = chosen(families, names)
     if is_list:
@@ -54,7 +58,8 @@ def drill(socket: Path, families: tuple[str, ...], names: tuple[str, ...], is_wi
         raise HostError("a drill needs root: it tries what root may try, too", "sudo nbsp drill")
     signal.signal(signal.SIGTERM, interrupt)        # so that everything is removed then, too
     report = carry_out(attempts, socket, is_without, is_lab or LAB_GUEST.exists(), not (families or names))
-    lines = [table(("id", "attempts", *OUTCOMES), report.rows(), right=range(1, 2 + len(OUTCOMES))), ""]
+    outcomes = report.outcomes
+    lines = [table(("id", "attempts", *outcomes), report.rows(), right=range(1, 2 + len(outcomes))), ""]
     lines += [clean(line) for line in (*report.findings(), *(report.absences() if shows_absent else ()))]
     controls = len(report.results) - len(report.attempts)
     where = f"tier {report.tier}, generation {report.generation}" if report.has_rules else "without rules"
@@ -62,6 +67,7 @@ def drill(socket: Path, families: tuple[str, ...], names: tuple[str, ...], is_wi
     if controls:
         counted += f"; {controls - len(report.failed_controls)} of {controls} legitimate accesses succeeded"
     lines.append(f"{len(report.attempts)} attempts, {where}: {counted}; {report.seconds:.0f} s")
+    lines += [report.verdict()] if report.verdict() else []
     return Answer(report.to_json(), "\n".join(lines), EXIT_OK if report.is_good else EXIT_TOLD)
 
 
@@ -72,16 +78,17 @@ def interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def listing(attempts: Sequence[Attempt]) -> Answer:
     """Return the catalogue."""
-    rows = [(attempt.channel, attempt.id, attempt.who, "lab" if attempt.lab_only else "", attempt.title)
-            for attempt in attempts]
+    rows = [(attempt.channel, attempt.id, ", ".join(attempt.covers), attempt.who,
+             "lab" if attempt.lab_only else "", attempt.title) for attempt in attempts]
     data = {"total": len(ATTEMPTS), "attempts": [asdict(attempt) for attempt in attempts]}
-    return Answer(data, table(("family", "id", "as", "where", "what"), rows) + f"\n\n{len(attempts)} attempts")
+    shown = table(("family", "id", "channels", "as", "where", "what"), rows)
+    return Answer(data, f"{shown}\n\n{len(attempts)} attempts")
 
 
 def carry_out(attempts: Sequence[Attempt], socket: Path, is_without: bool, is_lab: bool, has_controls: bool) -> Any:
     """Run them and return the report. Raises NbspdError when the daemon cannot take the drill's rules."""
     from ..drill.controls import CONTROLS
-    from ..drill.report import Report
+    from ..drill.report import CONTROL, Report
     from ..drill.run import Drill, Guard, NoRules, expand
     began_s = time.monotonic()
     live = None if is_without else LiveGuard(socket)
@@ -93,7 +100,8 @@ def carry_out(attempts: Sequence[Attempt], socket: Path, is_without: bool, is_la
         results = Drill(ground, guard).run(expand(attempts, is_lab), CONTROLS if has_controls else (), progress)
     if sys.stderr.isatty():
         sys.stderr.write("\r\x1b[K")
-    return Report(tuple(results), live is not None, live.tier if live else "", live.generation if live else None,
+    judged = weighed_all(results, live.claims, CONTROL) if live is not None else tuple(results)
+    return Report(judged, live is not None, live.tier if live else "", live.generation if live else None,
                   tuple(ground.leftovers()), time.monotonic() - began_s)
 
 
@@ -123,6 +131,7 @@ class LiveGuard:
         self.folder = Path(status["rules_folder"])
         self.tier = str(status["tier"])
         self.generation: int | None = None
+        self.claims: dict[str, Claim] = {}
         self.file: Path | None = None
         self.text, self.turn = "", 0
         self.refuse_changes()
@@ -141,12 +150,14 @@ class LiveGuard:
                                "nbsp reload; then nbsp drill")
 
     def apply(self, text: str) -> None:
-        """Write the file and reload. Raises what the daemon says; then the file is gone again."""
+        """Write the file, reload, and ask what is open then. Raises what the daemon says; remove() tidies up."""
         handle, name = tempfile.mkstemp(prefix=RULE_FILE, suffix=".yaml", dir=self.folder)
         self.file, self.text = Path(name), text
         with os.fdopen(handle, "w") as file:
             file.write(text)
         self.generation = self.reload()
+        rules = [str(rule["id"]) for rule in json.loads(text)["rules"]]
+        self.claims = claims_of(row for rule in rules for row in fetch(self.socket, rule)["rows"])
 
     def remove(self) -> None:
         """Remove the file and reload."""

@@ -1,4 +1,7 @@
-"""What became of an attempt: through, blocked, absent or broken, decided from proof and exit status."""
+"""What became of an attempt: through, blocked, absent or broken, decided from proof and exit status.
+
+A fifth one, open, is made of `through` in claims.py: coverage says so, too.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ from typing import Any
 
 from .attempt import Attempt
 
-THROUGH, BLOCKED, ABSENT, BROKEN = "through", "blocked", "absent", "broken"
-OUTCOMES = (THROUGH, BLOCKED, ABSENT, BROKEN)
+THROUGH, OPEN, BLOCKED, ABSENT, BROKEN = "through", "open", "blocked", "absent", "broken"
+OUTCOMES = (THROUGH, OPEN, BLOCKED, ABSENT, BROKEN)
 
 # the exit statuses of nbsp-attempt (drill/attempt.h)
 EXIT_DONE, EXIT_BLOCKED, EXIT_SILENT, EXIT_ABSENT, EXIT_BROKEN = 0, 10, 11, 20, 30
@@ -43,13 +46,15 @@ class Result:
     outcome: str
     reason: str
     seconds: float = 0.0
+    coverage: str = ""      # why coverage calls its channels open, where the outcome is that
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as a JSON object."""
         attempt = self.attempt
         return {"id": attempt.id, "channel": attempt.channel, "family": attempt.family, "title": attempt.title,
-                "goal": attempt.goal, "technique": attempt.technique, "who": self.who, "outcome": self.outcome,
-                "reason": self.reason, "seconds": round(self.seconds, 3)}
+                "goal": attempt.goal, "technique": attempt.technique, "covers": list(attempt.covers), "who": self.who,
+                "outcome": self.outcome, "reason": self.reason, "coverage": self.coverage,
+                "seconds": round(self.seconds, 3)}
 
 
 def is_proved(attempt: Attempt, ending: Ending) -> bool:
