@@ -5,7 +5,7 @@
  * mmap_file            executable mappings through an fd that is older than the rules; reading it was judged at open
  * file_receive         an fd that arrives by SCM_RIGHTS or pidfd_getfd is judged as if the receiver opened it
  * inode_create …       names below a tree or in a slot; hooks come before the effect and under the parent's lock
- * inode_rename         called twice with roles swapped for RENAME_EXCHANGE
+ * inode_rename         for RENAME_EXCHANGE called twice with roles swapped; security_inode_rename(), which calls it, only once
  * inode_link           wants read and write of the old name: the new name would lead around a tree
  * inode_setattr        chmod, chown, truncate, utimes: all of them end in notify_change()
  * inode_getattr        not a judge: tells the daemon how the kernel calls an inode; attached only while it asks
@@ -130,7 +130,7 @@ HOOK(inode_link, security_inode_link)
 {
 	RESPECT_EARLIER(inode_link);
 	return check_names(ARG(inode_link, old_dentry, struct dentry *), ARG(inode_link, new_dentry, struct dentry *),
-			   CHANNEL_LINK, 0);
+			   CHANNEL_LINK, 0, 0);
 }
 
 HOOK(inode_unlink, security_inode_unlink)
@@ -145,11 +145,18 @@ HOOK(inode_rmdir, security_inode_rmdir)
 	return check_dentry(ARG(inode_rmdir, dentry, struct dentry *), CHANNEL_RMDIR, ACCESS_WRITE, 1);
 }
 
+#define RENAME_EXCHANGE 2
+#ifdef NBSP_TIER_LSM	/* the hook has no flags, and needs none */
+#define SWAPS 0
+#else
+#define SWAPS (ARG(inode_rename, flags, __u32) & RENAME_EXCHANGE)
+#endif
+
 HOOK(inode_rename, security_inode_rename)
 {
 	RESPECT_EARLIER(inode_rename);
 	return check_names(ARG(inode_rename, old_dentry, struct dentry *), ARG(inode_rename, new_dentry, struct dentry *),
-			   CHANNEL_RENAME, 1);
+			   CHANNEL_RENAME, 1, SWAPS);
 }
 
 HOOK(inode_setattr, security_inode_setattr)

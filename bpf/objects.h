@@ -295,9 +295,10 @@ static __always_inline int check_dentry(struct dentry *dentry, __u8 channel, __u
 
 /*
  * Judges link and rename: the old name, whose inode gets another name, and the new name, which that inode takes over.  Where
- * the new name is declared, the inode is protected from now on, whatever other names it has.
+ * the new name is declared, the inode is protected from now on, whatever other names it has.  `swaps`: what has the new name
+ * now gets the old one, and is as readable there as what is moved away.
  */
-static __always_inline int check_names(struct dentry *from, struct dentry *to, __u8 channel, const int moves)
+static __always_inline int check_names(struct dentry *from, struct dentry *to, __u8 channel, const int moves, __u32 swaps)
 {
 	struct newborn_filter *filter;
 	struct generation *generation;
@@ -315,7 +316,7 @@ static __always_inline int check_names(struct dentry *from, struct dentry *to, _
 	for (i = 0; i < 2; i++) {
 		__builtin_memset(&q, 0, sizeof(q));
 		q.channel = channel;
-		q.wanted = i ? ACCESS_WRITE : ACCESS_READ | ACCESS_WRITE;
+		q.wanted = i && !swaps ? ACCESS_WRITE : ACCESS_READ | ACCESS_WRITE;
 		if (check_question(&q, i ? to : from, i || moves))
 			return -EPERM;
 	}
