@@ -35,7 +35,7 @@ NAMES: tuple[Channel, ...] = (
     Channel("older-hard-link", "H1", "a hard link outside the tree, made before the rules", TREE,
             reason="only the name that was opened is walked up to the tree"),
     Channel("rename", "H1", "rename and exchange", PATHS, ("inode_rename",),
-            why="asked before the effect with both names, and once more with the roles swapped for an exchange; "
+            why="asked before the effect with both names, in an exchange as what each of them is moved from and to; "
                 "directories further up are not judged"),
     Channel("create", "H1", "creating a file, directory, node or symbolic link in its place", PATHS,
             ("inode_create", "inode_mkdir", "inode_mknod", "inode_symlink"), access=WRITE,

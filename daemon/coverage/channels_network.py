@@ -9,8 +9,8 @@ LOOPBACK_ONLY = "interfaces of other network namespaces carry no program"
 NETWORK: tuple[Channel, ...] = (
     Channel("connect", "H4", "connect, also v4-mapped and unspecified addresses", NET, CONNECT, CONNECT,
             is_front_door=True,
-            why="the kernel asks with its own copy of the address, for every socket of a process in the cgroup, in any "
-                "network namespace; what is rewritten below is for the packet"),
+            why="the kernel asks with its own copy of the address, for every socket made in the cgroup, whatever its "
+                "network namespace; what is rewritten later is for the packet"),
     Channel("send", "H4", "datagrams without connect: sendto, sendmsg, sendmmsg", UDP, SEND, SEND, is_front_door=True,
             why="asked for each datagram whose address the caller names; a connected socket was asked at its connect"),
     Channel("fast-open", "H4", "TCP Fast Open", TCP, CONNECT + PACKET, CONNECT + PACKET, since="net.ipv4.tcp_fastopen",
