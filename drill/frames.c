@@ -176,6 +176,28 @@ TECHNIQUE("packet")	/* AF_PACKET on the loopback device: how=raw | datagram | by
 	sent(sendto(fd, bytes + (is_datagram ? 14 : 0), size - (is_datagram ? 14 : 0), 0, (void *)&to, sizeof(to)), "sendto");
 }
 
+TECHNIQUE("encapsulated")	/* a frame in the headers of a tunnel, made by hand, to a card of ours that takes them off */
+{
+	static const unsigned char header[8] = {0x08, 0, 0, 0, 0, 0, 7, 0};		/* VXLAN, network 7 */
+	struct address tunnel = address_of("127.0.0.1", 47891);
+	unsigned char bytes[512];
+	ssize_t result;
+	size_t size;
+
+	if (command("ip link add %s type vxlan id 7 dstport 47891", "nbspdrillv"))
+		absent("this kernel makes no VXLAN");
+	if (command("ip link set %1$s address 02:00:00:00:00:01 up && ip -6 address add fd77:7::1/64 dev %1$s nodad", "nbspdrillv"))
+		broken("the tunnel cannot be set up");
+	wait_until_settled();
+	memcpy(bytes, header, sizeof(header));
+	size = sizeof(header) + frame(bytes + sizeof(header), "fd77:7::2");
+	memcpy(bytes + sizeof(header), "\2\0\0\0\0\1\2\0\0\0\0\2", 12);
+	result = sendto(udp_socket(AF_INET), bytes, size, 0, (void *)&tunnel.storage, tunnel.size);
+	usleep(100000);		/* what leads there must stay until it has arrived */
+	command("ip link del %s", "nbspdrillv");
+	sent(result, "sendto");
+}
+
 TECHNIQUE("xdp-socket")	/* AF_XDP on the loopback device, copying */
 {
 	enum { FRAME = 2048, FRAMES = 4 };

@@ -305,6 +305,16 @@ TECHNIQUE("fake-checkpoint-chroot")	/* another root, in which the path is this p
 	as_checkpoint();
 }
 
+TECHNIQUE("mount-below")		/* a file system of ours on a directory in the tree, with a secret on it */
+{
+	const char *folder = text("%s/empty", given("target"));
+
+	own_mounts();
+	mount_or_fail("tmpfs", folder, "tmpfs", 0, NULL);
+	fill(text("%s/file", folder), given("secret"));
+	reach(text("%s/file", folder));
+}
+
 TECHNIQUE("fake-target")	/* another file over the target's path, which the checkpoint then takes for it */
 {
 	pid_t child;

@@ -224,6 +224,23 @@ static const char *own_node(void)	/* another node for the target's block device 
 	return path;
 }
 
+TECHNIQUE("missing-folder")	/* the folder of a declared path appears after the rules, with the file */
+{
+	ok(mkdir(folder_of(given("target")), 0777), "mkdir");
+	fill(given("target"), given("secret"));
+	reach(given("target"));
+}
+
+TECHNIQUE("unix-replaced")	/* a socket of ours in the place of the protected one: who connects to it gets us */
+{
+	struct address address = unix_address(given("target"));
+	int fd = ok(socket(AF_UNIX, SOCK_STREAM, 0), "socket");
+
+	ok(unlink(given("target")), "unlink");
+	ok(bind(fd, (void *)&address.storage, address.size), "bind");
+	done();
+}
+
 TECHNIQUE("block-device")	/* by=node | mknod; how=read | direct */
 {
 	const char *path = is("by", "mknod") ? own_node() : given("device");

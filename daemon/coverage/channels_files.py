@@ -59,7 +59,7 @@ NAMES: tuple[Channel, ...] = (
                 "them is not judged"),
     Channel("metadata", "H1", "stat, and listing the names in a directory that is not itself protected", PATHS,
             reason="nobody is kept from seeing that it is there; reading what is in it is refused", access=READ,
-            no_attempt="what shows that a file was read is a secret inside it, which stat does not tell"),
+            no_attempt="it is open by intention, on every host, and a drill that tried it could never succeed"),
     Channel("overlay", "H1", "through a new overlay mount above it", FILES,
             reason="the overlay's own names and inodes are not known as the protected ones"),
     Channel("raw-device", "H1", "reading the block device below the file system", PATHS,
@@ -74,14 +74,12 @@ NAMES: tuple[Channel, ...] = (
             why="asked with the socket at the other end and so the inode that it is bound to; a socket bound elsewhere "
                 "and linked to the declared name is known once the daemon has looked again"),
     Channel("unix-replaced", "H1", "another socket put in the place of the protected one", frozenset({"unix"}),
-            reason="that reaches nothing, and who connects to the name is still judged, but another answers",
-            no_attempt="it deceives the checkpoint and reaches nothing that a drill could show"),
+            reason="that reaches nothing, and who connects to the name is still judged, but another answers"),
 )
 
 MOUNTS: tuple[Channel, ...] = (
     Channel("mount-below", "H9", "a file system mounted below the tree later", TREE,
-            reason="what is on it is protected from the next reload on",
-            no_attempt="what is on it is the opponent's own, and reading it shows nothing"),
+            reason="what is on it is protected from the next reload on"),
     Channel("mount-over", "H9", "mounting something over it", FILES,
             reason="that hides it and reaches nothing, but who reads the path gets something else"),
 )

@@ -7,8 +7,7 @@ from .channel import ALL, FILES, STAMPS, Channel
 # Has a row for each declared path on the way to which a directory is missing. The hooks below do not close it: they
 # tell the daemon when the directory appears, which then looks again.
 PENDING = Channel("missing-folder", "H10", "a path whose folder appears later, until the daemon has looked again",
-                  FILES | {"unix"}, reason="a slot needs the directory; the moment after it appears is not covered",
-                  no_attempt="the folders of a drill are there before its rules, which a rule on a missing one is not")
+                  FILES | {"unix"}, reason="a slot needs the directory; the moment after it appears is not covered")
 TELLING = ("inode_mkdir", "inode_symlink", "inode_rename")
 
 HOST_CHANNELS: tuple[Channel, ...] = (

@@ -225,6 +225,9 @@ def namespaces() -> Iterator[Attempt]:
                       "checkpoint={own}", "via=userns", variant="userns", needs="user namespaces for everybody")
     places: tuple[tuple[str, str, tuple[str, ...]], ...] = (("", "root", ()), ("userns", "user", ("via=userns",)))
     for variant, who, words in places:
+        yield row("H9", "mounts", "mount-below", "read", "a file system of ours mounted in a tree", "secret={secret}",
+                  *words, who=who, variant=variant, target="{tree}",
+                  needs="user namespaces for everybody" if words else "")
         yield row("H9", "fake target", "fake-target", "act", "another file over the target, for the checkpoint to read",
                   "checkpoint={checkpoint}", *words, who=who, variant=variant, target="{file}")
 

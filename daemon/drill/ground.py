@@ -159,7 +159,7 @@ class Ground:
         words = {**self.words, "secret": secret, "token": token, "mark": secret[:18], "scratch": str(scratch),
                  "uid": str(UNUSED_ID), "gid": str(UNUSED_ID), "file": str(goal / "file"), "tool": str(goal / "tool"),
                  "script": str(goal / "script"), "tree": str(goal / "tree"), "in_tree": str(goal / "tree/in/file"),
-                 "tool_in_tree": str(goal / "tree/in/tool"),
+                 "tool_in_tree": str(goal / "tree/in/tool"), "later": str(goal / "later/file"),
                  "stream": str(goal / "stream"), "dgram": str(goal / "dgram"), "seqpacket": str(goal / "seqpacket"),
                  "decoy": str(decoy / "file"), "decoy_tool": str(decoy / "tool"), "own": str(checkpoint / "own")}
         for path in (folder, goal, decoy, checkpoint, scratch):
@@ -175,7 +175,7 @@ class Ground:
         def declared(*names: str) -> tuple[str, ...]:
             return tuple(words[name] for name in names if name in wanted) if is_protected else ()
 
-        return Stage(command, secret.encode(), token, scratch, is_protected, declared("file"),
+        return Stage(command, secret.encode(), token, scratch, is_protected, declared("file", "later"),
                      (words["tree"],) if is_protected and wanted & TREE else (),
                      declared("tool", "script"), declared("stream", "dgram", "seqpacket"),
                      words["own"] if "own" in wanted else "", {path: facts(path) for path in watched})

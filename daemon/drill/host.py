@@ -26,6 +26,8 @@ def time() -> Iterator[Attempt]:
             yield row("H10", meanwhile, "persistent", goal, f"{goal} again and again during {meanwhile}", *words,
                       variant=f"{kind}{meanwhile}", target=target, meanwhile=meanwhile, is_silent=bool(words),
                       lab_only=meanwhile != "reload", timeout_s=20.0)
+    yield row("H10", "folders", "missing-folder", "read", "a file whose folder appears after the rules",
+              "secret={secret}", who="both", target="{later}")
 
 
 def capacity() -> Iterator[Attempt]:

@@ -123,6 +123,8 @@ def by_hand() -> Iterator[Attempt]:
                   needs="cgroup v2, bpf")
     yield net("other-namespace", "send", "a frame made by hand in another network namespace", "address=fd77:8::1", UDP,
               "over=frame", who="root", variant="frame", family="frames", needs="veth")
+    yield net("encapsulated", "send", "a frame made by hand in the headers of a tunnel", "address=fd77:7::1", UDP,
+              who="root", family="frames", needs="VXLAN")
     yield net("vsock", "connect", "AF_VSOCK to ourselves", "port={vsock}", family="vsock", needs="vsock_loopback")
 
 
@@ -133,6 +135,8 @@ def unix() -> Iterator[Attempt]:
                   target=target, who="both")
     yield row("H4", "unix", "unix-stream", "connect", "a socket of packets in order", "type=5", variant="seqpacket",
               target="{seqpacket}")
+    yield row("H1", "unix", "unix-replaced", "act", "a socket of ours in the place of the protected one",
+              target="{stream}")
     yield row("H4", "unix", "unix-short-size", "connect", "a name without its last zero", target="{stream}")
     for variant, target in (("path", "{dgram}"), ("abstract", "{abstract_dgram}")):
         for how in ("sendto", "sendmsg", "sendmmsg", "connect"):
