@@ -36,10 +36,13 @@ def give(guest: Guest) -> None:
     work = Path(tempfile.mkdtemp(prefix="nbspd-lab-compile-"))
     try:
         words = [release, version, str(_types(guest, release, version)), str(work / "compiled"), tier]
-        made = subprocess.run([sys.executable, "-m", "tests.lab.compiler", *words], cwd=ROOT, capture_output=True,
-                              text=True, check=False, timeout=COMPILE_TIMEOUT_S)
-        if made.returncode:
-            raise LabError(f"the kernel programs do not compile for {release}, tier {tier}:\n{made.stderr[-4000:]}")
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as said:    # a file that it can read as well: see build.py
+            made = subprocess.run([sys.executable, "-m", "tests.lab.compiler", *words], cwd=ROOT, text=True,
+                                  stdout=subprocess.PIPE, stderr=said, check=False, timeout=COMPILE_TIMEOUT_S)
+            said.seek(0)
+            if made.returncode:
+                raise LabError(f"the kernel programs do not compile for {release}, tier {tier}:\n"
+                               f"{said.read()[-4000:]}")
         guest.run(f"mkdir -p -m 700 /var/lib/nbspd {FOLDER}", 30, check=True)
         for name in made.stdout.split():
             guest.put(f"{FOLDER}/{name}", (work / "compiled" / name).read_bytes(), 0o600)

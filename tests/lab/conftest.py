@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Iterator
 
 import pytest
@@ -31,6 +32,11 @@ FLEET = Fleet()
 @pytest.fixture(scope="session", params=combinations(), ids=":".join)
 def guest(request: pytest.FixtureRequest) -> Iterator[Guest]:
     """A booted Debian with nbspd installed; tests leave it as they found it, since all of them share it."""
+    if left := os.environ.get("NBSPD_LAB_GUEST"):      # one that --keep left running, to try a test again and again
+        with Guest.attach(Path(left)) as attached:
+            attached.kernel, attached.tier = request.param
+            yield attached
+        return
     booted = FLEET.take(request.param)
     yield booted
     console = booted.console()
