@@ -10,6 +10,8 @@
 #define NBSP_WALK_MAX 128	/* ancestors looked at before a walk gives up and denies */
 #define NBSP_NAME 256
 #define NBSP_RULES 65536	/* rule numbers, the index of the counters */
+#define RULE_SEALED 65535	/* nbspd's own: checkpoints are sealed */
+#define POLICY_SEALED 1		/* nobody, under that rule */
 #define NBSP_FILTER_WORDS 131072	/* 64-bit words of one generation's object filter */
 #define NBSP_SB_WORDS 64
 #define NBSP_PORT_WORDS 1024
@@ -30,6 +32,7 @@
 #define ACCESS_WRITE 2
 #define ACCESS_EXEC 4
 #define ACCESS_CONNECT 8
+#define ACCESS_CONTROL 32	/* of a process: by ptrace and what is like it */
 
 /* the technical way an access took, as daemon/programs/catalogue.py names it */
 #define CHANNEL_FILE_OPEN 1
@@ -54,6 +57,11 @@
 #define CHANNEL_UNIX_CONNECT 20
 #define CHANNEL_UNIX_SEND 21
 #define CHANNEL_DEVICE_OPEN 22
+#define CHANNEL_PTRACE 23
+#define CHANNEL_TRACEME 24
+#define CHANNEL_CODE 25
+#define CHANNEL_DUMP 26
+#define CHANNEL_FLAGS 27
 
 #define VERDICT_DENIED 1
 #define VERDICT_KILLED 2
@@ -67,6 +75,8 @@
 #define KIND_ENDPOINT 3
 #define KIND_ABSTRACT 4
 #define KIND_RDEV 5
+#define KIND_PROCESS 6		/* object.ino is its number, abstract its name */
+#define KIND_MEMORY 7		/* anonymous */
 
 #define MODE_ENFORCE 0
 #define MODE_AUDIT 1
@@ -78,6 +88,7 @@
 #define CHECKPOINT_USER 4
 #define CHECKPOINT_UNIT 8
 #define CHECKPOINT_AFTER 16
+#define CHECKPOINT_ANY_MEMORY 32	/* may execute what it makes in memory (code: anonymous) */
 
 struct object_key {
 	__u64 ino;
@@ -141,12 +152,19 @@ struct stamp {			/* by tgid; no entry, no stamp */
 	__u64 start_ticks;	/* start_boottime of the thread group leader in 1/100 s: guards against pid reuse */
 	__u64 bits[NBSP_STAMP_WORDS];
 	__u16 list[NBSP_STAMPS_HELD];	/* the same stamps one by one, each plus one; 0: none */
+	__u64 tainted;		/* 1: foreign code came in while it could do no harm; none of its stamps counts */
+};
+
+struct code {			/* who may execute pages of a file, or of all files below a directory, by stamp bit */
+	__u64 any[NBSP_STAMP_WORDS];
+	__u64 owned[NBSP_STAMP_WORDS];	/* when only root can have written it */
 };
 
 struct generation {		/* by generation slot, 0 or 1 */
 	__u64 number;
 	__u32 filter_mask;	/* words of the object filter in use, minus one */
 	__u32 serial;		/* new with each writing, also of the same generation after names changed on the host */
+	__u64 sealed[NBSP_STAMP_WORDS];	/* stamp bits of the checkpoints that an enforced rule accepts */
 };
 
 struct unit_path {		/* a unit's cgroup, from the root of the cgroup-v2 tree */

@@ -2,12 +2,12 @@
  * Files and trees.  Thin hooks: each names the object and what is wanted, check_dentry() decides.
  *
  * file_open            sees every open, also by io_uring, open_by_handle_at and exec; not O_PATH, which opens nothing
- * mmap_file            executable mappings through an fd that is older than the rules; reading it was judged at open
  * file_receive         an fd that arrives by SCM_RIGHTS or pidfd_getfd is judged as if the receiver opened it
  * inode_create …       names below a tree or in a slot; hooks come before the effect and under the parent's lock
  * inode_rename         for RENAME_EXCHANGE called twice with roles swapped; security_inode_rename(), which calls it, only once
  * inode_link           wants read and write of the old name: the new name would lead around a tree
  * inode_setattr        chmod, chown, truncate, utimes: all of them end in notify_change()
+ * file_ioctl           chattr(1) and what else changes a file that is open for reading; inode_file_setattr: the same by name
  * inode_getattr        not a judge: tells the daemon how the kernel calls an inode; attached only while it asks
  */
 
@@ -16,8 +16,15 @@
 #define FMODE_READ 1
 #define FMODE_WRITE 2
 #define FMODE_EXEC_FLAG 0x20	/* __FMODE_EXEC in f_flags: the kernel opens it to run it */
-#define PROT_EXEC 4
 #define S_IFMT 0170000
+/* include/uapi/linux/fs.h; 32: as 32-bit programs number them */
+#define FS_IOC_SETFLAGS 0x40086602
+#define FS_IOC32_SETFLAGS 0x40046602
+#define FS_IOC_SETVERSION 0x40087602
+#define FS_IOC32_SETVERSION 0x40047602
+#define FS_IOC_FSSETXATTR 0x401c5820
+#define FS_IOC_ENABLE_VERITY 0x40806685
+#define FS_IOC_SET_ENCRYPTION_POLICY 0x800c6613
 #define S_IFBLK 0060000
 #define S_IFCHR 0020000
 
@@ -70,23 +77,6 @@ HOOK(file_open, security_file_open)
 		return 0;
 	q.stamp = stamp_of((void *)bpf_get_current_task());
 	return judge(&q, CAN_SIGNAL);
-}
-
-HOOK(mmap_file, security_mmap_file)
-{
-	unsigned long raw = 0;
-	struct file *file = ARG(mmap_file, file, struct file *);
-	unsigned long prot = ctx[ARG_mmap_file_prot];
-
-	RESPECT_EARLIER(mmap_file);
-	/*
-	 * The file may be NULL, which verifiers up to 6.12 don't know and later ones want checked: compare the pointer, and
-	 * a copy that none can reason about.
-	 */
-	bpf_probe_read_kernel(&raw, sizeof(raw), &ctx[ARG_mmap_file_file]);
-	if (!raw || !(prot & PROT_EXEC) || !file)
-		return 0;
-	return check_dentry(file->f_path.dentry, CHANNEL_MMAP, ACCESS_EXEC, 0);
 }
 
 HOOK(file_receive, security_file_receive)
@@ -188,6 +178,38 @@ HOOK(inode_remove_acl, security_inode_remove_acl)
 {
 	RESPECT_EARLIER(inode_remove_acl);
 	return check_dentry(ARG(inode_remove_acl, dentry, struct dentry *), CHANNEL_ACL, ACCESS_WRITE, 0);
+}
+#endif
+
+/* What changes a file's flags without having it open for writing. */
+static __always_inline int check_ioctl(struct file *file, __u32 command)
+{
+	if (command != FS_IOC_SETFLAGS && command != FS_IOC32_SETFLAGS && command != FS_IOC_FSSETXATTR &&
+	    command != FS_IOC_SETVERSION && command != FS_IOC32_SETVERSION && command != FS_IOC_ENABLE_VERITY &&
+	    command != FS_IOC_SET_ENCRYPTION_POLICY)
+		return 0;
+	return check_dentry(file->f_path.dentry, CHANNEL_FLAGS, ACCESS_WRITE, 0);
+}
+
+HOOK(file_ioctl, security_file_ioctl)
+{
+	RESPECT_EARLIER(file_ioctl);
+	return check_ioctl(ARG(file_ioctl, file, struct file *), (__u32)ctx[ARG_file_ioctl_cmd]);
+}
+
+#ifdef HAS_HOOK_file_ioctl_compat
+HOOK(file_ioctl_compat, security_file_ioctl_compat)
+{
+	RESPECT_EARLIER(file_ioctl_compat);
+	return check_ioctl(ARG(file_ioctl_compat, file, struct file *), (__u32)ctx[ARG_file_ioctl_compat_cmd]);
+}
+#endif
+
+#ifdef HAS_HOOK_inode_file_setattr
+HOOK(inode_file_setattr, security_inode_file_setattr)
+{
+	RESPECT_EARLIER(inode_file_setattr);
+	return check_dentry(ARG(inode_file_setattr, dentry, struct dentry *), CHANNEL_FLAGS, ACCESS_WRITE, 0);
 }
 #endif
 

@@ -39,34 +39,27 @@ static __always_inline void keep(struct stamp *stamp, struct stamp *before, __u6
 
 /* Both generation slots: during a reload a process must earn what the next generation will ask for. */
 static __always_inline void earn(struct stamp *stamp, struct stamp *before, struct object_key *program, __u32 slot,
-				 __u64 *count)
+				 int is_traced, __u64 *count)
 {
 	void *inner = exes.lookup(&slot);
 	struct exe *exe = inner ? bpf_map_lookup_elem(inner, program) : 0;
-	__u64 cgroup = bpf_get_current_cgroup_id();
+	struct generation *generation = generations.lookup(&slot);
 	struct checkpoint *checkpoint;
-	__u32 *unit, bit;
-	__u64 lacking;
-	unsigned long i, word;
+	__u32 bit, unit;
+	unsigned long i;
 
-	if (!exe)
+	if (!exe || !generation)
 		return;
+	unit = current_unit();
 #pragma clang loop unroll(disable)
 	for (i = 0; i < 7; i++) {
 		bit = exe->bits[i] - 1;		/* an empty place becomes a bit that no checkpoint has */
 		checkpoint = checkpoints.lookup(&bit);
-		if (!checkpoint || !(checkpoint->flags & CHECKPOINT_PRESENT))
+		if (!checkpoint || what_it_lacks(checkpoint, before, unit))
 			continue;
-		if (checkpoint->flags & CHECKPOINT_UNIT) {
-			unit = unit_cgroups.lookup(&cgroup);
-			if (!unit || *unit != checkpoint->unit)
-				continue;
-		}
-		lacking = 0;
-		for (word = 0; word < NBSP_STAMP_WORDS; word++)
-			lacking |= checkpoint->after[word] & ~(before ? before->bits[word] : 0);
-		if (!lacking)
-			give(stamp, bit, count);
+		if (is_traced && is_sealed(generation, bit))
+			continue;	/* its debugger would act with the stamp */
+		give(stamp, bit, count);
 	}
 }
 
@@ -102,9 +95,10 @@ int raw_tracepoint__sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
 	struct stamp now = {}, *before, *old;
 	struct object_key program = {};
 	__u64 count = 0;
-	__u32 tgid = 0;
+	__u32 tgid = 0, ptrace = 0;
 
 	READ(tgid, task, task_struct, tgid);
+	READ(ptrace, task, task_struct, ptrace);
 	exe_key(task, &program);
 	now.start_ticks = start_ticks(task);
 	old = stamps.lookup(&tgid);
@@ -114,8 +108,8 @@ int raw_tracepoint__sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
 #endif
 	if (before)
 		keep(&now, before, &count);
-	earn(&now, before, &program, 0, &count);
-	earn(&now, before, &program, 1, &count);
+	earn(&now, before, &program, 0, ptrace != 0, &count);
+	earn(&now, before, &program, 1, ptrace != 0, &count);
 	if (count)
 		stamps.update(&tgid, &now);
 	else if (old)

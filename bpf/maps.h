@@ -25,6 +25,7 @@ TABLE("array_of_maps", __u32, __u32, endpoints, 2, 0);
 TABLE("array_of_maps", __u32, __u32, sun_names, 2, 0);
 TABLE("array_of_maps", __u32, __u32, policies, 2, 0);
 TABLE("array_of_maps", __u32, __u32, exes, 2, 0);
+TABLE("array_of_maps", __u32, __u32, codes, 2, 0);
 
 /* stamps: bits and units keep their meaning over generations, so these exist once */
 TABLE("array", __u32, struct checkpoint, checkpoints, NBSP_STAMP_WORDS * 64, 0);

@@ -55,6 +55,44 @@ static __always_inline struct stamp *stamp_of(void *task)
 	return stamp;
 }
 
+/* 1 when all bits are 0, else 0; without a branch, since each one doubles what the verifier has to look at. */
+static __always_inline __u64 is_zero(__u64 value)
+{
+	return (~value & (value - 1)) >> 63;
+}
+
+static __always_inline __u64 key_difference(struct object_key *one, struct object_key *other)
+{
+	return (one->ino ^ other->ino) | (__u64)(one->dev ^ other->dev) | (__u64)(one->gen ^ other->gen);
+}
+
+/* Is the checkpoint with this bit sealed in a generation? */
+static __always_inline __u64 is_sealed(struct generation *generation, __u32 bit)
+{
+	return (generation->sealed[(bit >> 6) & (NBSP_STAMP_WORDS - 1)] >> (bit & 63)) & 1;
+}
+
+/* The number of the declared unit that the current process runs in, 0 for none. */
+static __always_inline __u32 current_unit(void)
+{
+	__u64 cgroup = bpf_get_current_cgroup_id();
+	__u32 *unit = unit_cgroups.lookup(&cgroup);
+
+	return unit ? *unit : 0;
+}
+
+/* 0 when a process in `unit` that carries `before` earns the stamp by executing the checkpoint's program. */
+static __always_inline __u64 what_it_lacks(struct checkpoint *checkpoint, struct stamp *before, __u32 unit)
+{
+	__u64 lacking = ((__u64)(unit ^ checkpoint->unit)) & -(__u64)((checkpoint->flags / CHECKPOINT_UNIT) & 1);
+	unsigned long word;
+
+	lacking |= ~(__u64)checkpoint->flags & CHECKPOINT_PRESENT;
+	for (word = 0; word < NBSP_STAMP_WORDS; word++)
+		lacking |= checkpoint->after[word] & ~(before ? before->bits[word] : 0);
+	return lacking;
+}
+
 /*
  * Which of a process's stamps count here and now, as a mask over stamp->list.  Written without branches but for the failed
  * look-up: each one would double what the verifier has to look at.  `has_executed`: what it runs now is what is asked about,
@@ -81,11 +119,9 @@ static __always_inline __u32 counting_stamps(struct stamp *stamp, const int has_
 		user = -(__u64)((checkpoint->flags / CHECKPOINT_USER) & 1);
 		self = has_executed ? 0 : ((checkpoint->flags / CHECKPOINT_CHILDREN) & 1) - 1ULL;
 		differs = ((__u64)(euid ^ checkpoint->uid)) & user;
-		differs |= ((exe.ino ^ checkpoint->exe.ino) | (__u64)(exe.dev ^ checkpoint->exe.dev) |
-			    (__u64)(exe.gen ^ checkpoint->exe.gen)) & self;
+		differs |= key_difference(&exe, &checkpoint->exe) & self;
 		differs |= (~(__u64)checkpoint->flags) & CHECKPOINT_PRESENT;
-		/* 1 when differs is 0 */
-		counting |= ((__u32)((~differs & (differs - 1)) >> 63)) << i;
+		counting |= ((__u32)is_zero(differs)) << i;
 	}
-	return counting;
+	return counting & ~(0 - (__u32)stamp->tainted);
 }

@@ -23,12 +23,16 @@
 #define DUMPING ((1ULL << 3) | (1ULL << 4) | (1ULL << 5) | (1ULL << 6) | (1ULL << 7) | (1ULL << 8) | (1ULL << 11) | \
 		 (1ULL << 24) | (1ULL << 25) | (1ULL << 31))
 
-/* Which of a process's stamps, as a mask over its list, are those of sealed checkpoints. */
-static __always_inline __u32 sealed_stamps(struct stamp *stamp)
+/* Which of a process's stamps, as a mask over its list, are those of checkpoints that are sealed now. */
+static __always_inline __u32 sealed_stamps(struct stamp *stamp, __u32 slot)
 {
+	struct generation *generation = generations.lookup(&slot);
 	struct checkpoint *checkpoint;
 	__u32 sealed = 0, bit;
 	unsigned long i;
+
+	if (!generation || stamp->tainted)
+		return 0;
 
 #pragma clang loop unroll(disable)
 	for (i = 0; i < NBSP_STAMPS_HELD; i++) {
@@ -36,16 +40,17 @@ static __always_inline __u32 sealed_stamps(struct stamp *stamp)
 		checkpoint = checkpoints.lookup(&bit);
 		if (!checkpoint)
 			continue;
-		sealed |= ((checkpoint->flags / CHECKPOINT_SEALED) & 1) << i;
+		sealed |= is_sealed(generation, bit) << i;
 	}
-	return stamp->tainted ? 0 : sealed;
+	return sealed;
 }
 
 #ifndef NBSP_TIER_SOCKET
 
 /* 0 when a task carries every sealed stamp that `other` has, and each of them counts there. */
-static __always_inline __u64 lacks_stamps_of(struct stamp *other, void *task)
+static __always_inline __u64 lacks_stamps_of(struct stamp *other, void *task, __u32 slot)
 {
+	struct generation *generation = generations.lookup(&slot);
 	struct stamp *own = stamp_of(task);
 	__u64 lacking = 0, carries, wrong, self;
 	struct checkpoint *checkpoint;
@@ -54,6 +59,8 @@ static __always_inline __u64 lacks_stamps_of(struct stamp *other, void *task)
 	__u32 euid = 0, bit;
 	unsigned long i;
 
+	if (!generation)
+		return 1;
 	exe_key(task, &exe);
 	READ(cred, task, task_struct, cred);
 	READ(euid, cred, cred, euid);
@@ -67,7 +74,7 @@ static __always_inline __u64 lacks_stamps_of(struct stamp *other, void *task)
 		self = ((checkpoint->flags / CHECKPOINT_CHILDREN) & 1) - 1ULL;
 		wrong = ((__u64)(euid ^ checkpoint->uid)) & -(__u64)((checkpoint->flags / CHECKPOINT_USER) & 1);
 		wrong |= key_difference(&exe, &checkpoint->exe) & self;
-		lacking |= (checkpoint->flags / CHECKPOINT_SEALED) & 1 & ~(carries & is_zero(wrong));
+		lacking |= is_sealed(generation, bit) & ~(carries & is_zero(wrong));
 	}
 	return lacking | (own ? own->tainted : 0);
 }
@@ -79,7 +86,7 @@ static __always_inline int check_sealed(struct stamp *other, void *task, void *n
 	int slot = active_slot();
 	__u32 tgid = 0;
 
-	if (slot < 0 || !sealed_stamps(other) || !lacks_stamps_of(other, task))
+	if (slot < 0 || !sealed_stamps(other, slot) || !lacks_stamps_of(other, task, slot))
 		return 0;
 	READ(tgid, named, task_struct, tgid);
 	q.slot = slot;
@@ -148,7 +155,8 @@ static __always_inline struct code *listed_code(void *inner, struct dentry *dent
 static __always_inline __u32 code_policy(struct question *q, struct dentry *dentry)
 {
 	void *inner = exes.lookup(&q->slot), *list = codes.lookup(&q->slot), *cred = 0, *task;
-	__u64 wrong, carries, bit_word, lacks_code, need = 0, taint = 0, lacking = 0;
+	struct generation *generation = generations.lookup(&q->slot);
+	__u64 wrong, carries, bit_word, sealed, starts, need = 0, taint = 0, lacking = 0;
 	struct object_key program = {}, key = {};
 	struct checkpoint *checkpoint;
 	struct code *code = 0;
@@ -157,7 +165,7 @@ static __always_inline __u32 code_policy(struct question *q, struct dentry *dent
 	struct inode *inode;
 	unsigned long i;
 
-	if (!inner || !list)
+	if (!inner || !list || !generation)
 		return 0;
 	task = (void *)bpf_get_current_task();
 	exe_key(task, &program);
@@ -177,14 +185,14 @@ static __always_inline __u32 code_policy(struct question *q, struct dentry *dent
 		if (!checkpoint)
 			continue;
 		bit_word = q->stamp ? q->stamp->bits[(bit >> 6) & (NBSP_STAMP_WORDS - 1)] : 0;
-		carries = (bit_word >> (bit & 63)) & (checkpoint->flags / CHECKPOINT_SEALED) & 1;
+		sealed = is_sealed(generation, bit);
+		carries = (bit_word >> (bit & 63)) & sealed;
 		wrong = ((__u64)(euid ^ checkpoint->uid)) & -(__u64)((checkpoint->flags / CHECKPOINT_USER) & 1);
 		wrong = is_zero(wrong) ^ 1;
-		lacks_code = is_zero(what_it_lacks(checkpoint, q->stamp, unit)) & (carries ^ 1) &
-			     (checkpoint->flags / CHECKPOINT_SEALED) & 1;
+		starts = is_zero(what_it_lacks(checkpoint, q->stamp, unit)) & ~(bit_word >> (bit & 63)) & sealed;
 		if (!dentry)	/* memory */
 			lacking |= (((checkpoint->flags / CHECKPOINT_ANY_MEMORY) & 1) ^ 1) << i;
-		need |= ((carries & (wrong ^ 1)) | lacks_code) << i;
+		need |= ((carries & (wrong ^ 1)) | starts) << i;
 		taint |= (carries & wrong) << i;
 	}
 	if (!dentry)
@@ -306,7 +314,7 @@ int raw_tracepoint__signal_deliver(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	task = (void *)bpf_get_current_task();
 	q.stamp = stamp_of(task);
-	if (!q.stamp || !sealed_stamps(q.stamp))
+	if (!q.stamp || !sealed_stamps(q.stamp, slot))
 		return 0;
 	READ(tgid, task, task_struct, tgid);
 	q.slot = slot;

@@ -15,6 +15,9 @@ STAMPS_HELD = 8
 CLAUSES = 4
 NAME = 256
 RULES = 65536
+RULE_SEALED = 65535
+RESERVED_RULES = 8      # the highest numbers, for demands of our own
+POLICY_SEALED = 1
 FILTER_WORDS = 131072
 SB_WORDS = 64
 PORT_WORDS = 1024
@@ -39,6 +42,7 @@ class Access(IntFlag):
     WRITE = 2
     EXEC = 4
     CONNECT = 8
+    CONTROL = 32
 
 
 class Channel(IntEnum):
@@ -66,6 +70,11 @@ class Channel(IntEnum):
     UNIX_CONNECT = 20
     UNIX_SEND = 21
     DEVICE_OPEN = 22
+    PTRACE = 23
+    TRACEME = 24
+    CODE = 25
+    DUMP = 26
+    FLAGS = 27
 
 
 class VerdictCode(IntEnum):
@@ -86,6 +95,8 @@ class Kind(IntEnum):
     ENDPOINT = 3
     ABSTRACT = 4
     RDEV = 5
+    PROCESS = 6
+    MEMORY = 7
 
 
 class Mode(IntEnum):
@@ -110,6 +121,7 @@ class CheckpointFlag(IntFlag):
     USER = 4
     UNIT = 8
     AFTER = 16
+    ANY_MEMORY = 32
 
 
 class ObjectKey(ctypes.Structure):
@@ -172,13 +184,21 @@ class Checkpoint(ctypes.Structure):
 class Stamp(ctypes.Structure):
     """The stamps of a process, by thread group id."""
 
-    _fields_ = [("start_ticks", c_uint64), ("bits", c_uint64 * STAMP_WORDS), ("list", c_uint16 * STAMPS_HELD)]
+    _fields_ = [("start_ticks", c_uint64), ("bits", c_uint64 * STAMP_WORDS), ("list", c_uint16 * STAMPS_HELD),
+                ("tainted", c_uint64)]
+
+
+class Code(ctypes.Structure):
+    """Which checkpoints may execute pages of a file, or of all files below a directory, by stamp bit."""
+
+    _fields_ = [("any", c_uint64 * STAMP_WORDS), ("owned", c_uint64 * STAMP_WORDS)]
 
 
 class Generation(ctypes.Structure):
     """One of the two generation slots."""
 
-    _fields_ = [("number", c_uint64), ("filter_mask", c_uint32), ("serial", c_uint32)]
+    _fields_ = [("number", c_uint64), ("filter_mask", c_uint32), ("serial", c_uint32),
+                ("sealed", c_uint64 * STAMP_WORDS)]
 
 
 class UnitPath(ctypes.Structure):
@@ -251,7 +271,7 @@ class Violation(ctypes.Structure):
 
 STRUCTS: dict[str, type[ctypes.Structure]] = {
     "object_key": ObjectKey, "object": Object, "slot_key": SlotKey, "slot": Slot, "endpoint_key": EndpointKey,
-    "clause": Clause, "policy": Policy, "exe": Exe, "checkpoint": Checkpoint, "stamp": Stamp,
+    "clause": Clause, "policy": Policy, "exe": Exe, "checkpoint": Checkpoint, "stamp": Stamp, "code": Code,
     "generation": Generation, "unit_path": UnitPath, "socket_stamp": SocketStamp, "newborn": Newborn,
     "newborn_filter": NewbornFilter, "scratch": Scratch, "notice": Notice, "counter": Counter, "resolved": Resolved,
     "ancestor": Ancestor, "violation": Violation}

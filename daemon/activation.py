@@ -275,6 +275,8 @@ class Activation:
             if is_kept:
                 self.save(replace(before, numbers=numbers))
             raise
+        for words in enforcer.unstamped:
+            self.note(said("note", words, DAEMON, number))
         old, self.active = self.active, Active(number, candidate.plan, bound, numbers, origin,
                                                time.time())
         self.detached, self.is_stale = None, False

@@ -33,7 +33,7 @@ CALLS: tuple[Channel, ...] = (
             why="the hooks are asked below the system call table, in vfs_*() and notify_change()"),
     Channel("abi-socket", "H3", "int 0x80 and x32 system calls on sockets", NET, CONNECT + SEND, CONNECT + SEND,
             why="the hooks are asked below the system call table, by the protocol's own functions"),
-    Channel("exec-mapping", "H7", "mapping it as code by mmap", PATHS, ("mmap_file",), access=READ,
-            why="every mapping of a file asks, with what it may be used for; one that is older and made executable by "
-                "mprotect is not asked for"),
+    Channel("exec-mapping", "H7", "mapping it as code by mmap, or making an older mapping executable", PATHS,
+            ("mmap_file", "file_mprotect"), access=READ,
+            why="every mapping of a file asks, with what it may be used for, and so does every change of that"),
 )

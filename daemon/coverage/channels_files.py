@@ -48,8 +48,10 @@ NAMES: tuple[Channel, ...] = (
             why="all of them end in notify_change(), which asks before the effect; the times that reading and writing "
                 "change by themselves are not asked for"),
     Channel("ioctl", "H1", "flags set by ioctl on a file opened for reading", PATHS,
-            reason="ioctl is not judged, and opening for reading is not what the rule forbids", access=WRITE,
-            unless=READ),
+            ("file_ioctl", "file_ioctl_compat|file_ioctl", "inode_file_setattr|file_ioctl"),
+            reason="tier socket has no hook for it", access=WRITE, unless=READ,
+            why="the ioctls that change flags, attributes, version, verity and encryption are asked for as writing; "
+                "all others that change a file want it open for writing"),
     Channel("xattr", "H1", "extended attributes", PATHS, ("inode_setxattr", "inode_removexattr"), access=WRITE,
             why="setting and removing ask before the effect in every name space of attributes; reading them is not "
                 "judged"),

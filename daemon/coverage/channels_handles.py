@@ -22,6 +22,6 @@ HANDLES: tuple[Channel, ...] = (
             since="kernel.io_uring_disabled"),
     Channel("inherited-fd", "H5", "an fd inherited across an exec that drops the stamp", FILES,
             reason="open fds are not closed or judged again at exec in this version", has_stamps=True),
-    Channel("older-fd", "H5", "fds and mappings older than the rules, also made executable by mprotect", FILES,
+    Channel("older-fd", "H5", "fds and mappings older than the rules", FILES,
             reason="what was open before the rules is not revoked in this version"),
 )

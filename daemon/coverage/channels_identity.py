@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from .channel import ALL, STAMPS, Channel
 
-NOT_SEALED = "stamped processes are not sealed in this version"
+NOT_SEALED = "tier socket has no hook by which a stamped process could be sealed"
+CODE = ("mmap_file", "file_mprotect")
 
 IDENTITY: tuple[Channel, ...] = (
     Channel("fake-name", "H6", "a program with the checkpoint's name, or bound over its path", ALL, STAMPS, STAMPS,
@@ -14,14 +15,28 @@ IDENTITY: tuple[Channel, ...] = (
     Channel("loader", "H6", "the checkpoint started through ld.so, or copied into a memfd", ALL, STAMPS, STAMPS,
             has_stamps=True, why="what the kernel runs is then ld.so, or another inode, and neither earns the stamp"),
     Channel("older-process", "H6", "a process older than a checkpoint's declaration that calls itself its program",
-            ALL, reason="who runs already when a checkpoint is declared is stamped by what /proc says of it",
-            has_stamps=True),
-    Channel("preload", "H6", "LD_PRELOAD and LD_AUDIT into a checkpoint", ALL, reason=NOT_SEALED, has_stamps=True),
-    Channel("ptrace", "H6", "ptrace, process_vm_writev, /proc/PID/mem on a checkpoint", ALL, reason=NOT_SEALED,
-            has_stamps=True),
-    Channel("code", "H6", "foreign code mapped by a checkpoint", ALL, reason=NOT_SEALED, has_stamps=True),
-    Channel("replaced-program", "H6", "the checkpoint's program or libraries rewritten", ALL, reason=NOT_SEALED,
-            has_stamps=True),
+            ALL, (*STAMPS, *CODE), has_stamps=True,
+            reason="who runs already when a checkpoint is declared is stamped by what /proc says",
+            why="who runs already when a checkpoint is declared gets its stamp only if all that it may execute is the "
+                "program's own code and nobody debugs it; a process that only pretends has its real code somewhere"),
+    Channel("preload", "H6", "LD_PRELOAD, LD_AUDIT and LD_LIBRARY_PATH into a checkpoint", ALL, CODE, reason=NOT_SEALED,
+            has_stamps=True,
+            why="ld.so maps the library as code, and that must be the checkpoint's: `code:`, by default what only root "
+                "can have written in the system's library directories, so one of those can still be preloaded"),
+    Channel("ptrace", "H6", "ptrace, process_vm_*, pidfd_getfd and /proc/PID/mem on a checkpoint", ALL,
+            ("ptrace_access_check", "ptrace_traceme", "sched_process_exec"), reason=NOT_SEALED, has_stamps=True,
+            why="all of them ask ptrace_access_check; who is traced when it executes the program earns nothing. What "
+                "/proc shows to read (maps, environ) stays readable"),
+    Channel("dump", "H6", "a core dump of a checkpoint", ALL, ("signal_deliver",), reason=NOT_SEALED, has_stamps=True,
+            why="a stamped process that is about to dump is killed before the dump is begun, wherever it would go"),
+    Channel("code", "H6", "foreign code mapped by a checkpoint", ALL, CODE, reason=NOT_SEALED, has_stamps=True,
+            why="pages become executable by mmap and mprotect only; memory, files that are not its code, and pages of "
+                "its code that were written to are refused. What an interpreter reads is data to the kernel"),
+    Channel("replaced-program", "H6", "the checkpoint's program or its listed code rewritten or replaced", ALL,
+            ("file_open", "inode_rename", "inode_unlink", "inode_link", "inode_setattr", "inode_setxattr",
+             "file_ioctl"), reason=NOT_SEALED, has_stamps=True,
+            why="inode and name are protected against writing by everybody but package managers (updaters:); the "
+                "system's libraries are root's, and not guarded against root"),
     Channel("re-parent", "H8", "daemonising, re-parenting, namespaces: the stamp follows the process only", ALL, STAMPS,
             STAMPS, has_stamps=True,
             why="a stamp is kept by process id and start time: fork copies it, exec of another program takes it unless "

@@ -150,7 +150,7 @@ TECHNIQUES: dict[str, str] = {
     "child": "re-parent",
     "code-write": "ptrace",
     "copied": "loader",
-    "core-dump": "ptrace",
+    "core-dump": "dump",
     "debugger": "ptrace",
     "fake-checkpoint-bound": "fake-name",
     "fake-checkpoint-chroot": "fake-name",

@@ -17,6 +17,10 @@ def object_words(hit: Hit, declared: Mapping[tuple[int, int, int], str], host: H
     """Return what was accessed. `declared` gives the paths of the objects that the rules name."""
     if hit.kind == abi.Kind.ENDPOINT:
         return _endpoint(hit, host)
+    if hit.kind == abi.Kind.PROCESS:
+        return f"process {hit.sun_name or '?'}[{hit.object[1]}]"
+    if hit.kind == abi.Kind.MEMORY:
+        return f"changed or writable memory of {'/'.join(reversed(hit.names))}" if hit.names else "memory of no file"
     if hit.kind == abi.Kind.ABSTRACT:
         return f"unix {hit.sun_name}"
     path = _path(hit, declared, host)

@@ -14,7 +14,9 @@ ACTS = {    # where the channel says more than read, write, execute, connect
     "mkdir": "make the folder", "symlink": "make the symbolic link", "link": "make a hard link of", "unlink": "delete",
     "rmdir": "delete the folder", "rename": "rename or replace", "setattr": "change mode, owner or size of",
     "xattr": "change extended attributes of", "acl": "change the access list of", "send": "send to",
-    "packet": "send a packet to", "interface": "send a frame to", "unix_send": "send to"}
+    "packet": "send a packet to", "interface": "send a frame to", "unix_send": "send to",
+    "ptrace": "reach into or debug", "traceme": "be debugged by", "code": "run as its code",
+    "dump": "leave a core dump of", "flags": "change the flags of"}
 OUTCOMES = {
     "denied": "The kernel refused it (EPERM) before it had any effect.",
     "killed": "The kernel refused it and killed the process.",
@@ -150,7 +152,19 @@ def _after_gap(gaps: Sequence[GapRow]) -> str:
     return "nothing to do: all of them are in the journal"
 
 
+# nbspd's own demands on whoever carries a stamp: going through a checkpoint is not the way out of these
+SEALED_STEPS = {
+    "ptrace": "look at it with ps, its own log or nbsp lineage; to debug it, take it out of only-through or set the "
+              "rules that name it to mode: audit, then nbsp reload",
+    "code": "if it needs that code, list it under code: of the checkpoint (anonymous: what it makes in memory), then "
+            "nbsp reload",
+    "dump": "its log says why it ended; for a dump set the rules that name it to mode: audit, then nbsp reload"}
+SEALED_STEPS["traceme"] = SEALED_STEPS["ptrace"]
+
+
 def _next_step(record: Record) -> str:
+    if record.rule == "sealed" and record.channel in SEALED_STEPS:
+        return f"{SEALED_STEPS[record.channel]}; while it runs, see: nbsp lineage {record.pid}"
     if record.missing:
         way = f"do it through {either(record.missing)}"
     else:

@@ -34,10 +34,11 @@ FIELDS: dict[str, tuple[Field, ...]] = {
     # tasks
     "task_struct": (
         *needs("tgid", "pid", "group_leader", "real_parent", "mm", "files", "fs", "cred", "real_cred", "comm", "signal",
-               "cgroups", "flags", "nsproxy"),
+               "cgroups", "flags", "nsproxy", "ptrace"),
         need("start_boottime", "start_boottime", "real_start_time"),
         may("loginuid"),            # CONFIG_AUDIT
         may("sessionid")),
+    "k_sigaction": (need("sa_handler", "sa.sa_handler"),),
     "signal_struct": (need("live", c_type="int"),),
     "cred": (
         *needs("uid", "euid", "gid", "fsuid"),
@@ -71,7 +72,7 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         may("ia_mode"),
         may("ia_file")),
     "vm_area_struct": (
-        *needs("vm_file"),
+        *needs("vm_file", "anon_vma"),
         need("vm_flags", "vm_flags", "__vm_flags")),
     # sockets
     "sock": (

@@ -12,6 +12,7 @@ import hashlib
 import os
 import pwd
 import stat
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Mapping
 
@@ -22,8 +23,10 @@ from ..errors import Problem, RulesError
 from ..kernel import mounts
 from ..rules.model import Checkpoint
 from ..rules.plan import Clauses, PathTarget, Plan, merge_clauses, network_bits
+from . import sealing
 from .bound import Binding, Bits, Bound, BoundCheckpoint, Names
 from .inspect import BTRFS, Inode, Inspector, Key
+from .sealing import CodeBinding
 from .units import unit_cgroups
 
 LOCAL_NETWORKS = ("127.0.0.0/8", "0.0.0.0/32", "::1/128", "::/128")
@@ -31,14 +34,17 @@ EXES_PER_PROGRAM = 7
 CHUNK_BYTES = 1 << 20
 
 
-def bind(plan: Plan, numbers: Mapping[str, int], inspector: Inspector) -> Bound:
+def bind(plan: Plan, numbers: Mapping[str, int], inspector: Inspector, is_sealing: bool = False) -> Bound:
     """Return the plan bound to this host; `numbers` gives each rule id its number.
 
+    `is_sealing`: this tier has the hooks that seal checkpoints and guard their programs.
     Raises RulesError with all problems.
     """
     with inspector:
         binder = _Binder(plan, numbers, inspector)
         binder.bind_checkpoints()
+        if is_sealing:
+            binder.seal()
         binder.bind_paths()
         binder.bind_endpoints()
     if binder.problems:
@@ -56,6 +62,9 @@ class _Binder:
         self._folders: dict[str, Inode | None] = {}
         self._trees: dict[str, Clauses] = {}
         self._missing: dict[str, None] = {}
+        self._seal: Clauses = ()
+        self._sealed: list[PathTarget] = []
+        self._code: dict[str, CodeBinding] = {}             # by real path
         self._places: dict[str, str] | None = None      # where each path is declared: made for the first problem
 
     # -- checkpoints
@@ -137,6 +146,54 @@ class _Binder:
                       "name a user that getent passwd knows")
             return None
 
+    # -- sealing
+
+    def seal(self) -> None:
+        """Guard the programs of sealed checkpoints and the code that they list, and say what each may execute."""
+        names = sealing.sealed_names(self.plan)
+        if not names:
+            return
+        updaters = sealing.updaters(self.plan)
+        first = len(self.bound.checkpoints)
+        bound = [replace(one, is_sealed=one.checkpoint.name in names) for one in self.bound.checkpoints]
+        bound += [BoundCheckpoint(updater, exe.key, 0, None, True) for updater in updaters
+                  if (exe := self._exe(updater)) is not None]
+        self.bound.checkpoints = tuple(bound)
+        self.bound.names.rules[abi.RULE_SEALED] = sealing.sealed_rule(updaters)
+        self._seal = (sealing.sealed_clause(range(first, len(bound))),)
+        for index, one in enumerate(bound):
+            if one.is_sealed:
+                self._seal_program(index, one.checkpoint)
+        self._bind_code()
+
+    def _seal_program(self, index: int, checkpoint: Checkpoint) -> None:
+        paths, is_system, _ = sealing.code_of(checkpoint)
+        for path in paths:
+            self._code.setdefault(os.path.realpath(path), CodeBinding()).any.add(index)
+        for folder in sealing.SYSTEM_FOLDERS if is_system else ():
+            self._code.setdefault(os.path.realpath(folder), CodeBinding()).owned.add(index)
+        for path in (checkpoint.exe, *paths):
+            is_tree = path != checkpoint.exe and os.path.isdir(path)
+            target = PathTarget(path, "tree" if is_tree else "file", self._seal)
+            if is_tree:
+                real = os.path.realpath(path)
+                self._trees[real] = merge_clauses(self._trees.get(real, ()), self._seal)
+            self._sealed.append(target)
+
+    def _bind_code(self) -> None:
+        for real, binding in self._code.items():
+            inode = self._look(real)
+            if inode is not None:
+                merged = self.bound.codes.setdefault(inode.key, CodeBinding())
+                merged.merge(binding)
+                merged.merge(sealing.enclosing(real, self._code))
+
+    def _look(self, path: str) -> Inode | None:
+        try:
+            return self.inspector.look(path)
+        except OSError:
+            return None     # what cannot be looked at is nobody's code
+
     # -- paths
 
     def bind_paths(self) -> None:
@@ -144,7 +201,7 @@ class _Binder:
             if target.kind == "tree":
                 real = os.path.realpath(target.path)
                 self._trees[real] = merge_clauses(self._trees.get(real, ()), target.clauses)
-        for target in self.plan.paths:
+        for target in (*self.plan.paths, *self._sealed):
             try:
                 self._bind_path(target)
             except OSError as error:

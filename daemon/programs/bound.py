@@ -8,6 +8,7 @@ from typing import Mapping
 from ..rules.model import Checkpoint, Rule
 from ..rules.plan import Clauses, Plan
 from .inspect import Key
+from .sealing import RULE_NUMBERS, CodeBinding
 
 Bits = tuple[int, int]      # prefix length of 128, address
 
@@ -20,11 +21,12 @@ class BoundCheckpoint:
     exe: Key
     uid: int | None
     cgroup: str | None          # of its unit, from the root of the cgroup-v2 tree
+    is_sealed: bool = False
 
     def identity(self, identities: Mapping[str, str]) -> str:
         """Return what makes it the same checkpoint as before; `identities` has those that come before it."""
         one = self.checkpoint
-        return repr((one.name, self.exe, self.uid, self.cgroup, one.stamp, one.sha256,
+        return repr((one.name, self.exe, self.uid, self.cgroup, one.stamp, one.sha256, one.code,
                      tuple(identities.get(name, name) for name in one.after)))
 
 
@@ -57,4 +59,13 @@ class Bound:
     endpoints: dict[tuple[int, int, Bits], Clauses] = field(default_factory=dict)  # protocol, port, network
     sun_names: dict[bytes, Clauses] = field(default_factory=dict)   # as in sun_path
     names: Names = field(default_factory=Names)
+    codes: dict[Key, CodeBinding] = field(default_factory=dict)
     missing: tuple[str, ...] = ()       # declared paths on the way to which a directory does not exist yet
+
+    def rule_number(self, index: int) -> int:
+        """Return the kernel's number of a rule by its index in the plan, or of a demand of our own."""
+        return RULE_NUMBERS[index] if index < 0 else self.numbers[self.plan.rules[index].id]
+
+    def rule_id(self, index: int) -> str:
+        """Return its id."""
+        return self.names.rules[RULE_NUMBERS[index]].id if index < 0 else self.plan.rules[index].id

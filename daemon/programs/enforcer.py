@@ -47,6 +47,7 @@ class Enforcer:
         self.refused_interfaces: dict[int, str] = {}
         self._children: list[subprocess.Popen[bytes]] = []
         self._held: list[int] = []
+        self.unstamped: tuple[str, ...] = ()        # who runs a new checkpoint's program and must not have its stamp
         self.left_behind: tuple[str, ...] = ()      # of former daemons, and could not be removed
 
     @classmethod
@@ -70,7 +71,7 @@ class Enforcer:
 
     def bind(self, plan: Plan, numbers: Mapping[str, int]) -> Bound:
         """Return the plan bound to this host. Raises RulesError with all problems."""
-        return bind(plan, numbers, self._inspector())
+        return bind(plan, numbers, self._inspector(), is_sealing=self.report.tier != "socket")
 
     def _inspector(self) -> Inspector:
         if self.report.tier == "socket":
@@ -135,7 +136,8 @@ class Enforcer:
         stamp_bits.save(self._bits_file, self.epoch, stamp_bits.Bits(
             {**self._bits.by_identity, **assigned.by_identity}, assigned.following))
         write.flip(self.tables, slot)
-        stamping.stamp_running(self.tables, candidates, devices, fresh)
+        # again: who is new, and who took in foreign code while the kernel did not watch yet
+        self.unstamped = stamping.stamp_running(self.tables, candidates, devices, fresh)
         # from here on only this generation's bits are taken; the one before is overwritten by the next
         self._bits = assigned
         self._bound, self._generation = bound, generation

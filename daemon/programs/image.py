@@ -11,6 +11,7 @@ from ..rules.plan import Clauses, merge_clauses
 from .bound import Bound
 from .inspect import Key
 from .names import SLOT_WORDS, SUN_WORDS, name_hash, name_hint, object_hash, slot_bit
+from .sealing import CodeBinding
 
 BITS_PER_ENTRY = 128        # of the object filter: one false hit in about a hundred
 MIN_WORDS = 64
@@ -19,6 +20,9 @@ ANY_NAME = 0
 WORD = struct.Struct("<Q")
 NOBODY = abi.Policy(count=1)
 NOBODY.clauses[0].access = 0xFF     # rule number 0, enforced, accepts no stamp
+SEALED = abi.Policy(count=1)        # number abi.POLICY_SEALED: what hooks of sealing find, nobody may
+SEALED.clauses[0].access, SEALED.clauses[0].rule = 0xFF, abi.RULE_SEALED
+RESERVED = (NOBODY, SEALED)         # policies by number, before those of the rules
 
 
 @dataclass
@@ -30,6 +34,7 @@ class Image:
     filters: bytes = b""
     superblocks: bytes = b""
     ports: bytes = b""
+    sealed: tuple[int, ...] = ()        # stamp bits
 
 
 class Policies:
@@ -42,7 +47,7 @@ class Policies:
         self._bound = bound
         self._bits = bits           # checkpoint index -> stamp bit
         self._numbers: dict[Clauses, int] = {(): 0}
-        self.values: list[bytes] = [bytes(NOBODY)]
+        self.values: list[bytes] = [bytes(policy) for policy in RESERVED]
 
     def number(self, clauses: Clauses) -> int:
         """Return the number of a policy, making it at first use."""
@@ -54,11 +59,11 @@ class Policies:
 
     def _value(self, clauses: Clauses) -> bytes:
         if len(clauses) > abi.CLAUSES:
-            names = ", ".join(self._bound.plan.rules[clause.rule].id for clause in clauses)
+            names = ", ".join(self._bound.rule_id(clause.rule) for clause in clauses)
             raise ValueError(f"more than {abi.CLAUSES} rules protect one object: {names}")
         policy = abi.Policy(count=len(clauses))
         for place, clause in zip(policy.clauses, clauses):
-            place.rule = self._bound.numbers[self._bound.plan.rules[clause.rule].id]
+            place.rule = self._bound.rule_number(clause.rule)
             place.access, place.mode, place.action = clause.access, clause.mode, clause.action
             for checkpoint in clause.accept:
                 bit = self._bits[checkpoint]
@@ -69,12 +74,13 @@ class Policies:
 def render(bound: Bound, bits: Mapping[int, int]) -> Image:
     """Return the tables of a bound plan; `bits` gives each checkpoint's index its stamp bit."""
     policies = Policies(bound, bits)
-    image = Image()
+    image = Image(sealed=tuple(bits[index] for index, one in enumerate(bound.checkpoints) if one.is_sealed))
     hashes = _render_objects(bound, policies, image)
     _render_endpoints(bound, policies, image)
     image.inner["sun_names"] = [(WORD.pack(name_hash(name, SUN_WORDS)), policies.number(clauses).to_bytes(4, "little"))
                                 for name, clauses in bound.sun_names.items()]
     image.inner["exes"] = _render_exes(bound, bits)
+    image.inner["codes"] = [(_pack(key), bytes(_code(binding, bits))) for key, binding in bound.codes.items()]
     image.inner["policies"] = [(number.to_bytes(4, "little"), value) for number, value in enumerate(policies.values)]
     _render_filter(hashes, image)
     return image
@@ -130,6 +136,14 @@ def _render_exes(bound: Bound, bits: Mapping[int, int]) -> list[tuple[bytes, byt
     for index, checkpoint in enumerate(bound.checkpoints):
         exes.setdefault(checkpoint.exe, []).append(bits[index] + 1)
     return [(_pack(key), struct.pack("<8I", *found[:7], *[0] * (8 - len(found[:7])))) for key, found in exes.items()]
+
+
+def _code(binding: CodeBinding, bits: Mapping[int, int]) -> abi.Code:
+    code = abi.Code()
+    for words, allowed in ((code.any, binding.any), (code.owned, binding.owned)):
+        for bit in (bits[index] for index in allowed):
+            words[bit >> 6] |= 1 << (bit & 63)
+    return code
 
 
 def _render_filter(hashes: list[int], image: Image) -> None:

@@ -61,6 +61,7 @@ TABLES: dict[str, Table] = {
     "sun_names": _inner(bpf.BPF_MAP_TYPE_HASH, 8, 4),
     "policies": _inner(bpf.BPF_MAP_TYPE_ARRAY, 4, _size(abi.Policy), bpf.BPF_F_INNER_MAP),
     "exes": _inner(bpf.BPF_MAP_TYPE_HASH, _size(abi.ObjectKey), _size(abi.Exe)),
+    "codes": _inner(bpf.BPF_MAP_TYPE_HASH, _size(abi.ObjectKey), _size(abi.Code)),
     "checkpoints": _array(_size(abi.Checkpoint), abi.STAMP_BITS),
     "stamps": _hash(4, _size(abi.Stamp), abi.STAMPS),
     "units": _hash(_size(abi.UnitPath), 4, abi.UNITS),

@@ -11,6 +11,7 @@ from ..kernel import bpf
 from .bound import Bound
 from .image import Image
 from .inspect import Key
+from .sealing import code_of
 from .tables import Tables, create_inner
 
 
@@ -54,6 +55,8 @@ def stage(tables: Tables, image: Image, number: int) -> int:
     before = abi.Generation.from_buffer_copy(tables.get("generations", 1 - slot))
     generation = abi.Generation(number=number, filter_mask=image.filter_words - 1,
                                 serial=before.serial + 1 & 0xFFFFFFFF)
+    for bit in image.sealed:
+        generation.sealed[bit >> 6] |= 1 << (bit & 63)
     tables.put("generations", slot, bytes(generation))
     return slot
 
@@ -105,6 +108,8 @@ def write_checkpoints(tables: Tables, bound: Bound, bits: Mapping[int, int], uni
         if one.cgroup is not None:
             flags |= abi.CheckpointFlag.UNIT
             value.unit = units[one.cgroup]
+        if code_of(one.checkpoint)[2]:
+            flags |= abi.CheckpointFlag.ANY_MEMORY
         for name in one.checkpoint.after:
             bit = bits[index_of[name]]
             value.after[bit >> 6] |= 1 << (bit & 63)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Callable, Iterable, Iterator, Mapping, Sequence, Union
 
-from ..abi import CLAUSES, RULES, Access, Exe
+from ..abi import CLAUSES, RESERVED_RULES, RULES, Access, Exe
 from ..errors import Problem
 from .lockouts import vital_paths
 from .model import Checkpoint, Network, Rule, RuleSet
@@ -16,7 +16,7 @@ Object = Union[str, bytes, tuple[int, Network, int]]
 Meeting = tuple[Object, Demands]
 
 MAX_CHECKPOINTS = 256
-MAX_RULES = RULES - 1
+MAX_RULES = RULES - RESERVED_RULES - 1
 MAX_ENTRIES = 1_000_000
 MAX_SHARED = Exe.bits.size // 4 - 1     # checkpoints that one program may become; the last word ends the list
 

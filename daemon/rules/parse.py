@@ -139,7 +139,7 @@ class _Parser:
         is_system = code is None or isinstance(code, Scalar) and code.text == "system"
         if isinstance(code, Scalar) and not is_system:
             self._problem(code, f"code: {code.text!r} is neither system nor a list",
-                          "write code: system, or a list of paths and trees")
+                          "write code: system, or a list of paths, trees and the words system and anonymous")
             is_system = True
         exe = self._one(fields, "exe", values.read_path)
         if exe == "/":
@@ -149,7 +149,7 @@ class _Parser:
             self._one(fields, "unit", values.read_unit), self._one(fields, "user", values.read_user),
             self._refer(fields, "after", "checkpoint", f"checkpoint {name}"),
             self._choice(fields, "stamp", ("self", "children")),
-            None if is_system else self._many(fields, "code", values.read_path), self._where(key)))
+            None if is_system else self._many(fields, "code", values.read_code), self._where(key)))
 
     def _resource(self, name: str, key: Scalar, fields: Fields) -> None:
         access = READ_AND_WRITE

@@ -41,6 +41,11 @@ def read_name(text: str) -> str:
                 "use a-z, 0-9, '.', '_' and '-', at most 63, starting with a letter or digit")
 
 
+def read_code(text: str) -> str:
+    """Return a path to code, or one of the words system and anonymous (memory). Raises ValueError."""
+    return text if text in ("system", "anonymous") else read_path(text)
+
+
 def read_path(text: str) -> str:
     """Return an absolute, normalised path; Raises: Wrong."""
     if _PLAIN_PATH.match(text) and len(text) <= PATH_MAX or text == "/":

@@ -139,6 +139,7 @@ class FakeEnforcer:
         self.appeared: list[tuple[int, str]] = []
         self.refreshed: tuple[str, ...] = ()
         self.left_behind: tuple[str, ...] = ()
+        self.unstamped: tuple[str, ...] = ()
         self.missing: tuple[str, ...] = ()
         self.bound: FakeBound | None = None
         self.failure: NbspdError | None = None

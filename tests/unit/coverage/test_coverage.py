@@ -78,7 +78,9 @@ def test_all_families_appear() -> None:
 def test_an_endpoint_in_tier_lsm() -> None:
     found = states("lsm", "db")
     assert found["connect"] == found["fast-open"] == found["packet-socket"] == "enforced"
-    assert found["ptrace"] == found["passed-socket"] == found["kernel"] == "open"
+    assert found["ptrace"] == found["code"] == found["replaced-program"] == "enforced"
+    assert states("socket", "db")["ptrace"] == states("socket", "db")["dump"] == "open"
+    assert found["passed-socket"] == found["kernel"] == "open"
     assert "send" not in found and "rename" not in found and "unix-connect" not in found
 
 
@@ -91,7 +93,8 @@ def test_a_read_only_rule_without_checkpoints() -> None:
 
 
 def test_a_write_only_rule_shows_what_a_reader_can_do() -> None:
-    assert states("lsm", "log")["ioctl"] == "open" and "metadata" not in states("lsm", "log")
+    assert states("lsm", "log")["ioctl"] == "enforced" and states("socket", "log")["ioctl"] == "open"
+    assert "metadata" not in states("lsm", "log")
     assert "ioctl" not in states("lsm", "all") and "ioctl" not in states("lsm", "secret")
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nbspd import abi
 from nbspd.programs.bound import Binding, Bound
-from nbspd.programs.image import ANY_NAME, MIN_WORDS, Image, render
+from nbspd.programs.image import ANY_NAME, MIN_WORDS, RESERVED, Image, render
 from nbspd.programs.inspect import Key
 from nbspd.programs.names import SLOT_WORDS, name_hash, name_hint, object_hash, slot_bit
 from nbspd.rules.plan import MAPPED
@@ -20,6 +20,7 @@ from .plans import bound_of, clause, on_host
 
 KEYS = st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1))
 BITS = {0: 5, 1: 70}
+FIRST = len(RESERVED)       # number of the first policy of a rule
 
 
 def has(image: Image, value: int, bit: int) -> bool:
@@ -77,10 +78,10 @@ def test_equal_demands_are_one_policy() -> None:
     bound.inodes = {(1, 1, 0): Binding(own=both), (1, 2, 0): Binding(tree=both), (1, 3, 0): Binding()}
     image = render(bound, BITS)
     rows = dict(image.inner["objects"])
-    assert rows[struct.pack("<QII", 1, 1, 0)] == struct.pack("<II", 1, 0)
-    assert rows[struct.pack("<QII", 2, 1, 0)] == struct.pack("<II", 0, 1)
+    assert rows[struct.pack("<QII", 1, 1, 0)] == struct.pack("<II", FIRST, 0)
+    assert rows[struct.pack("<QII", 2, 1, 0)] == struct.pack("<II", 0, FIRST)
     assert rows[struct.pack("<QII", 3, 1, 0)] == bytes(8)
-    (_, nobody), (_, value) = image.inner["policies"]
+    (_, nobody), *_, (_, value) = image.inner["policies"]
     policy = abi.Policy.from_buffer_copy(value)
     assert policy.count == 2 and [policy.clauses[at].rule for at in range(2)] == [10, 11]
     assert policy.clauses[0].accept[0] == 1 << 5 and policy.clauses[0].accept[1] == 0
@@ -112,8 +113,9 @@ def test_endpoints_are_in_network_order() -> None:
     bound.endpoints = {(6, 443, (104, address)): (clause(0, 0),), (17, 53, (128, 1)): (clause(0, 0),)}
     image = render(bound, BITS)
     rows = dict(image.inner["endpoints"])
-    assert rows[struct.pack("<I", 136) + b"\x06\0\x01\xbb" + bytes(10) + b"\xff\xff\x0a\0\0\0"] == b"\1\0\0\0"
-    assert rows[struct.pack("<I", 160) + b"\x11\0\0\x35" + bytes(15) + b"\1"] == b"\1\0\0\0"
+    number = FIRST.to_bytes(4, "little")
+    assert rows[struct.pack("<I", 136) + b"\x06\0\x01\xbb" + bytes(10) + b"\xff\xff\x0a\0\0\0"] == number
+    assert rows[struct.pack("<I", 160) + b"\x11\0\0\x35" + bytes(15) + b"\1"] == number
     ports = struct.unpack(f"<{2 * abi.PORT_WORDS}Q", image.ports)
     assert ports[443 >> 6] >> (443 & 63) & 1 and ports[abi.PORT_WORDS] == 1 << 53
     assert sum(word.bit_count() for word in ports) == 2

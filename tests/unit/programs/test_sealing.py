@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -135,10 +136,19 @@ def test_without_a_list_the_hosts_own_package_managers_are_updaters() -> None:
     assert (one.name, one.exe, one.user, one.stamp) == ("updater:/usr/bin/rpm", "/usr/bin/rpm", "root", "children")
 
 
-def test_a_change_of_the_seal_or_of_the_code_is_another_checkpoint(here: Path) -> None:
+def test_a_change_of_the_code_is_another_checkpoint(here: Path) -> None:
     one = next(one for one in bound(parsed(here)).checkpoints if one.checkpoint.name == "pooler")
-    other = next(one for one in bound(parsed(here), False).checkpoints if one.checkpoint.name == "pooler")
+    other = replace(one, checkpoint=replace(one.checkpoint, code=None))
     assert one.identity({}) != other.identity({}), "a stamp bit keeps its meaning while anything carries it"
+
+
+def test_a_seal_belongs_to_the_generation_and_not_to_the_stamp(here: Path) -> None:
+    found = bound(parsed(here))
+    one = next(one for one in found.checkpoints if one.checkpoint.name == "pooler")
+    assert one.identity({}) == replace(one, is_sealed=False).identity({})
+    sealed = render(found, {index: 100 + index for index in range(len(found.checkpoints))}).sealed
+    assert {found.checkpoints[bit - 100].checkpoint.name for bit in sealed} == {
+        "door", "pooler", f"updater:{here}/manager"}
 
 
 @pytest.mark.parametrize("code, expected", [

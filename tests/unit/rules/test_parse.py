@@ -133,7 +133,7 @@ def test_mistakes_at_the_top(text: str, expected: str) -> None:
      "after:"),
     ("exe: /usr/bin/x, stamp: childen", "3:31: 'childen' is not a choice; did you mean 'children'?"),
     ("exe: /usr/bin/x, code: sys", "3:30: code: 'sys' is neither system nor a list; write code: system, or a list of "
-     "paths and trees"),
+     "paths, trees and the words system and anonymous"),
     ("exe: /usr/bin/x, code: [lib]", "3:31: the path 'lib' is relative; write it from the root, starting with /"),
 ])
 def test_mistakes_in_a_checkpoint(fields: str, expected: str) -> None:
