@@ -117,7 +117,7 @@ def test_who_runs_already_is_looked_at(guest: Guest) -> None:
             stamps = {name: answer(guest, f"lineage {pid}")["processes"][0]["stamps"] for name, pid in pids.items()}
             assert stamps == {"clean": ["agent"], "foreign": []}
             notes = answer(guest, "journal --limit 50")["records"]
-            assert any(f"process {pids['foreign']} " in note["text"] and "memory that is no file's" in note["text"]
+            assert any(f"process {pids['foreign']} " in note["text"] and "is not agent: it may execute" in note["text"]
                        for note in notes if note["kind"] == "note")
     finally:
         guest.run(f"pkill -f '^{AGENT}'; pkill -f '^sleep 600'; rm -f /root/clean.* /root/foreign.*")
