@@ -3,7 +3,6 @@
  *
  * file_open            sees every open, also by io_uring, open_by_handle_at and exec; not O_PATH, which opens nothing
  * mmap_file            executable mappings through an fd that is older than the rules; reading it was judged at open
- * file_receive         an fd that arrives by SCM_RIGHTS or pidfd_getfd is judged as if the receiver opened it
  * inode_create …       names below a tree or in a slot; hooks come before the effect and under the parent's lock
  * inode_rename         called twice with roles swapped for RENAME_EXCHANGE
  * inode_link           wants read and write of the old name: the new name would lead around a tree
@@ -87,19 +86,6 @@ HOOK(mmap_file, security_mmap_file)
 	if (!raw || !(prot & PROT_EXEC) || !file)
 		return 0;
 	return check_dentry(file->f_path.dentry, CHANNEL_MMAP, ACCESS_EXEC, 0);
-}
-
-HOOK(file_receive, security_file_receive)
-{
-	struct file *file = ARG(file_receive, file, struct file *);
-	__u8 wanted = 0;
-
-	RESPECT_EARLIER(file_receive);
-	if (file->f_mode & FMODE_READ)
-		wanted |= ACCESS_READ;
-	if (file->f_mode & FMODE_WRITE)
-		wanted |= ACCESS_WRITE;
-	return wanted ? check_dentry(file->f_path.dentry, CHANNEL_RECEIVE, wanted, 0) : 0;
 }
 
 HOOK(inode_create, security_inode_create)

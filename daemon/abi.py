@@ -29,6 +29,8 @@ NEWBORNS = 16384
 NEWBORN_BYTES = 65536
 SUN_NAME = 110
 RDEV_DEV = 0xFFFFFFFF
+POLICY_RAW_FRAMES = 1
+RULE_RAW_FRAMES = 65532       # numbers from here on are no declared rule's
 UNSET_ID = 0xFFFFFFFF
 
 
@@ -66,6 +68,8 @@ class Channel(IntEnum):
     UNIX_CONNECT = 20
     UNIX_SEND = 21
     DEVICE_OPEN = 22
+    ARRIVAL = 30
+    RAW_FRAMES = 31
 
 
 class VerdictCode(IntEnum):

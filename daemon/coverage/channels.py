@@ -24,9 +24,12 @@ CONNECT = ("cgroup_connect4", "cgroup_connect6")
 SEND = ("cgroup_sendmsg4", "cgroup_sendmsg6")
 PACKET = ("cgroup_egress",)
 DEVICE = ("interface_egress",)
+ARRIVAL = ("cgroup_ingress",)
+RECEIVE = ("file_receive",)
 OPEN = ("file_open",)
 
 NO_FILE_HOOKS = "tier socket has no hook that could refuse it"
+NO_RECEIVE_HOOK = "tier socket has no hook that sees a descriptor arrive, and a socket keeps its stamp"
 NOT_SEALED = "stamped processes are not sealed in this version"
 LOOPBACK_ONLY = "interfaces of other network namespaces carry no program"
 
@@ -107,26 +110,45 @@ CHANNELS: tuple[Channel, ...] = (
             reason="they look like the kernel's own"),
     Channel("new-interface", "H10", "frames sent by an interface just after it appears, or while no daemon runs",
             NET, reason="the daemon attaches the program of an interface"),
-    Channel("packet-bypass", "H4", "AF_PACKET with PACKET_QDISC_BYPASS, and frames written to a TUN device", NET,
-            reason="they do not pass the egress queue of an interface"),
+    Channel("other-transport", "H4", "SCTP, DCCP and UDP-Lite to the same address and port", NET, PACKET, PACKET),
+    Channel("packet-bypass", "H4", "AF_PACKET with PACKET_QDISC_BYPASS, and AF_XDP", NET, ("socket_setsockopt",),
+            ("cgroup_setsockopt",)),
+    Channel("packet-bypass-32", "H3", "the same, asked for by a 32-bit system call", NET, ("socket_setsockopt",),
+            reason="the kernel leaves out the hook of tier socket for 32-bit system calls"),
+    Channel("older-bypass", "H5", "packet and AF_XDP sockets that bypassed the queue before the rules", NET,
+            reason="they are asked when they begin to, and not at each frame"),
+    Channel("tun-loopback", "H4", "a frame for 127.0.0.0/8 or ::1 from another interface, such as TUN", NET, ARRIVAL,
+            ARRIVAL),
+    Channel("tun", "H4", "a frame written to a TUN or TAP device, for another address of this host", NET,
+            reason="it arrives like one from another host, and what other hosts send is not judged"),
+    Channel("vsock", "H4", "AF_VSOCK, of a service that listens there too", NET,
+            reason="that is another endpoint of the service, and rules have no name for it"),
     Channel("encapsulated", "H4",
             "packets made by hand in tunnel or IPsec headers", NET, reason="only the outer addresses are looked at"),
-    Channel("xdp", "H4", "frames sent by AF_XDP or redirected by an XDP program", NET,
+    Channel("xdp", "H4", "frames redirected by an XDP program", NET,
             reason="they leave below the egress program of the interface"),
     Channel("other-netns", "H4", "frames made in another network namespace that leave by an interface of its own", NET,
             reason=LOOPBACK_ONLY),
     Channel("older-connection", "H5", "connections older than the rules", NET, PACKET, PACKET),
-    Channel("passed-socket", "H5", "a connected socket handed over by SCM_RIGHTS, pidfd_getfd or inheritance", NET,
-            reason="a socket keeps the stamp of the process that connected it", has_stamps=True),
+    Channel("older-answer", "H5", "what the server goes on sending over a connection older than the rules", NET,
+            ARRIVAL, ARRIVAL),
+    Channel("passed-socket", "H5", "a connected socket received by SCM_RIGHTS or pidfd_getfd", NET, RECEIVE,
+            reason=NO_RECEIVE_HOOK, has_stamps=True),
+    Channel("inherited-socket", "H5", "a connected socket inherited over an exec, or connected after it was shared",
+            NET, reason="a socket keeps the stamp of the process that connected it", has_stamps=True),
+    Channel("overheard", "H4", "listening in on the checkpoint's own packets, with CAP_NET_RAW", NET,
+            reason="nothing is sent to the endpoint, and receiving copies of packets is not judged", has_stamps=True),
     Channel("unix-connect", "H4", "connecting a stream or seqpacket socket", UNIX, ("unix_stream_connect",),
             ("cgroup_connect_unix",), is_front_door=True),
     Channel("unix-send", "H4", "sending to a datagram socket", UNIX, ("unix_may_send",), ("cgroup_sendmsg_unix",),
             is_front_door=True),
     Channel("unix-connected-datagram", "H4", "a datagram socket connected before the rules", UNIX, ("unix_may_send",)),
     Channel("older-unix", "H5", "unix connections older than the rules", UNIX,
-            reason="connections of unix sockets that exist are not cut in this version"),
-    Channel("passed-unix", "H5", "a connected unix socket handed over by SCM_RIGHTS, pidfd_getfd or inheritance", UNIX,
-            reason="a connected unix socket is not looked at again", has_stamps=True),
+            reason="no hook sees every use of a connected unix stream: splice(2) asks none"),
+    Channel("passed-unix", "H5", "a connected unix socket received by SCM_RIGHTS or pidfd_getfd", UNIX, RECEIVE,
+            reason=NO_RECEIVE_HOOK, has_stamps=True),
+    Channel("inherited-unix", "H5", "a connected unix socket inherited over an exec, or connected after it was shared",
+            UNIX, reason="a connected unix socket is not looked at again", has_stamps=True),
     Channel("unix-alias", "H1", "another name of the socket: link, mount, /proc/PID/root, relative path, rename",
             frozenset({"unix"}), ("unix_stream_connect", "unix_may_send"),
             reason="tier socket knows only the name that was asked for"),
@@ -134,8 +156,8 @@ CHANNELS: tuple[Channel, ...] = (
             reason="that reaches nothing, and who connects to the name is still judged, but another answers"),
     # H5: handles.
     Channel("received-fd", "H5", "an fd received by SCM_RIGHTS or pidfd_getfd", FILES, ("file_receive",)),
-    Channel("uring-file", "H5", "a file handed over inside io_uring: message ring, fixed files of a shared ring",
-            FILES, reason="the kernel does not ask when a file comes into a ring's table that way"),
+    Channel("uring-file", "H5", "a descriptor handed over inside io_uring: message ring, fixed files of a shared ring",
+            ALL, reason="the kernel does not ask when a file comes into a ring's table that way"),
     Channel("inherited-fd", "H5", "an fd inherited across an exec that drops the stamp", FILES,
             reason="open fds are not closed or judged again at exec in this version", has_stamps=True),
     Channel("older-fd", "H5", "fds and mappings older than the rules, also made executable by mprotect", FILES,

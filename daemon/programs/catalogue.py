@@ -13,10 +13,11 @@ TRAMPOLINE_TIERS = ("lsm", "fmod_ret")
 ALL_TIERS = ("lsm", "fmod_ret", "socket")
 
 # enum bpf_attach_type and enum bpf_prog_type of include/uapi/linux/bpf.h
-CGROUP_INET_EGRESS, CGROUP_INET4_CONNECT, CGROUP_INET6_CONNECT = 1, 10, 11
+CGROUP_INET_INGRESS, CGROUP_INET_EGRESS, CGROUP_SETSOCKOPT = 0, 1, 22
+CGROUP_INET4_CONNECT, CGROUP_INET6_CONNECT = 10, 11
 CGROUP_UDP4_SENDMSG, CGROUP_UDP6_SENDMSG, CGROUP_UNIX_CONNECT, CGROUP_UNIX_SENDMSG = 14, 15, 49, 50
 PROG_SCHED_CLS, PROG_CGROUP_SKB, PROG_RAW_TRACEPOINT = 3, 8, 17
-PROG_CGROUP_SOCK_ADDR, PROG_TRACING, PROG_LSM = 18, 26, 29
+PROG_CGROUP_SOCK_ADDR, PROG_CGROUP_SOCKOPT, PROG_TRACING, PROG_LSM = 18, 25, 26, 29
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ HOOKS: tuple[Hook, ...] = (
     _cgroup("cgroup_sendmsg_unix", "unix.c", CGROUP_UNIX_SENDMSG, Channel.UNIX_SEND, ("socket",), False),
     _lsm("unix_stream_connect", "unix.c", Channel.UNIX_CONNECT),
     _lsm("unix_may_send", "unix.c", Channel.UNIX_SEND),
+    _lsm("socket_setsockopt", "frames.c", Channel.RAW_FRAMES),
+    _cgroup("cgroup_setsockopt", "frames.c", CGROUP_SETSOCKOPT, Channel.RAW_FRAMES, ("socket",), False),
     _lsm("inode_create", "file.c", Channel.CREATE),
     _lsm("inode_mknod", "file.c", Channel.MKNOD),
     _lsm("inode_mkdir", "file.c", Channel.MKDIR),
@@ -85,9 +88,10 @@ HOOKS: tuple[Hook, ...] = (
     _lsm("inode_set_acl", "file.c", Channel.ACL),
     _lsm("inode_remove_acl", "file.c", Channel.ACL),
     _lsm("mmap_file", "file.c", Channel.MMAP),
-    _lsm("file_receive", "file.c", Channel.RECEIVE),
+    _lsm("file_receive", "handle.c", Channel.RECEIVE),
     _lsm("file_open", "file.c", Channel.FILE_OPEN, Channel.EXEC, Channel.DEVICE_OPEN, is_required=True),
     _cgroup("cgroup_egress", "egress.c", CGROUP_INET_EGRESS, Channel.PACKET),
+    _cgroup("cgroup_ingress", "ingress.c", CGROUP_INET_INGRESS, Channel.ARRIVAL, is_required=False),
     Hook("interface_egress", "interface", "egress.c", (Channel.INTERFACE,)),
 )
 

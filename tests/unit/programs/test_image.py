@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from nbspd.programs.bound import Binding, Bound
 from nbspd.programs.image import ANY_NAME, MIN_WORDS, Image, render
 from nbspd.programs.inspect import Key
 from nbspd.programs.names import SLOT_WORDS, name_hash, name_hint, object_hash, slot_bit
-from nbspd.rules.plan import MAPPED
+from nbspd.rules.plan import MAPPED, Clause
 
 from .plans import bound_of, clause, on_host
 
@@ -77,10 +78,10 @@ def test_equal_demands_are_one_policy() -> None:
     bound.inodes = {(1, 1, 0): Binding(own=both), (1, 2, 0): Binding(tree=both), (1, 3, 0): Binding()}
     image = render(bound, BITS)
     rows = dict(image.inner["objects"])
-    assert rows[struct.pack("<QII", 1, 1, 0)] == struct.pack("<II", 1, 0)
-    assert rows[struct.pack("<QII", 2, 1, 0)] == struct.pack("<II", 0, 1)
+    assert rows[struct.pack("<QII", 1, 1, 0)] == struct.pack("<II", 2, 0)
+    assert rows[struct.pack("<QII", 2, 1, 0)] == struct.pack("<II", 0, 2)
     assert rows[struct.pack("<QII", 3, 1, 0)] == bytes(8)
-    (_, nobody), (_, value) = image.inner["policies"]
+    (_, nobody), _, (_, value) = image.inner["policies"]
     policy = abi.Policy.from_buffer_copy(value)
     assert policy.count == 2 and [policy.clauses[at].rule for at in range(2)] == [10, 11]
     assert policy.clauses[0].accept[0] == 1 << 5 and policy.clauses[0].accept[1] == 0
@@ -112,11 +113,37 @@ def test_endpoints_are_in_network_order() -> None:
     bound.endpoints = {(6, 443, (104, address)): (clause(0, 0),), (17, 53, (128, 1)): (clause(0, 0),)}
     image = render(bound, BITS)
     rows = dict(image.inner["endpoints"])
-    assert rows[struct.pack("<I", 136) + b"\x06\0\x01\xbb" + bytes(10) + b"\xff\xff\x0a\0\0\0"] == b"\1\0\0\0"
-    assert rows[struct.pack("<I", 160) + b"\x11\0\0\x35" + bytes(15) + b"\1"] == b"\1\0\0\0"
+    assert rows[struct.pack("<I", 136) + b"\x06\0\x01\xbb" + bytes(10) + b"\xff\xff\x0a\0\0\0"] == b"\2\0\0\0"
+    assert rows[struct.pack("<I", 160) + b"\x11\0\0\x35" + bytes(15) + b"\1"] == b"\2\0\0\0"
     ports = struct.unpack(f"<{2 * abi.PORT_WORDS}Q", image.ports)
     assert ports[443 >> 6] >> (443 & 63) & 1 and ports[abi.PORT_WORDS] == 1 << 53
     assert sum(word.bit_count() for word in ports) == 2
+
+
+def raw_frames(*clauses: Clause) -> abi.Policy:
+    """Return the policy of frames that no filter sees, for endpoints with one demand each."""
+    bound = bound_of()
+    bound.endpoints = {(6, 1000 + at, (128, 1)): (one,) for at, one in enumerate(clauses)}
+    return abi.Policy.from_buffer_copy(dict(render(bound, BITS).inner["policies"])[
+        abi.POLICY_RAW_FRAMES.to_bytes(4, "little")])
+
+
+def test_frames_that_no_filter_sees_want_a_stamp_for_every_endpoint() -> None:
+    assert raw_frames().count == 0
+    one, both = clause(0, 0), clause(1, 0, 1)
+    alone = raw_frames(both)
+    assert alone.count == 1 and alone.clauses[0].rule == abi.RULE_RAW_FRAMES
+    assert alone.clauses[0].access == abi.Access.CONNECT and alone.clauses[0].mode == abi.Mode.ENFORCE
+    assert list(alone.clauses[0].accept[:2]) == [1 << 5, 1 << 6]
+    assert list(raw_frames(both, one).clauses[0].accept[:2]) == [1 << 5, 0]
+    assert not any(raw_frames(one, clause(2)).clauses[0].accept)
+
+
+def test_frames_that_no_filter_sees_are_refused_when_any_endpoint_is() -> None:
+    audited, enforced = replace(clause(0, 0), mode=abi.Mode.AUDIT), clause(1, 1)
+    assert raw_frames(audited).clauses[0].mode == abi.Mode.AUDIT
+    mixed = raw_frames(audited, enforced).clauses[0]
+    assert mixed.mode == abi.Mode.ENFORCE and list(mixed.accept[:2]) == [0, 1 << 6]
 
 
 def test_names_that_look_alike_are_protected_by_what_protects_either() -> None:
