@@ -27,6 +27,23 @@ TECHNIQUE("udp-sendto")
 	sent(sendto(udp_socket(to.storage.ss_family), TOKEN, 0, TO(to)), "sendto");
 }
 
+TECHNIQUE("udplite")
+{
+	struct address to = given_address();
+
+	sent(sendto(ok(socket(to.storage.ss_family, SOCK_DGRAM, IPPROTO_UDPLITE), "socket"), TOKEN, 0, TO(to)), "sendto");
+}
+
+TECHNIQUE("sctp-many")		/* SCTP without connect: the first message makes the association */
+{
+	struct address to = given_address();
+	int fd = ok(socket(to.storage.ss_family, SOCK_SEQPACKET, IPPROTO_SCTP), "socket");
+
+	ok(sendto(fd, TOKEN, 0, TO(to)), "sendto");
+	usleep(500000);		/* it goes with this process */
+	done();
+}
+
 TECHNIQUE("udp-sendmsg")	/* pktinfo=1: with a source address chosen in the message */
 {
 	struct address to = given_address();
