@@ -76,7 +76,7 @@ static size_t packet4(unsigned char *to, const char *from)
 	return size;
 }
 
-TECHNIQUE("raw")	/* how=header (IP header included) | options | udp (the kernel makes it) | fragments | headers6 (extensions=) | udp6 */
+TECHNIQUE("raw")	/* how=header (IP header included) | options | udp (the kernel makes it) | fragments | headers6 (extensions=) | fragment6 | udp6 */
 {
 	struct address to = given_address();
 	unsigned char bytes[512];
@@ -112,9 +112,13 @@ TECHNIQUE("raw")	/* how=header (IP header included) | options | udp (the kernel 
 		head->tot_len = htons(size - 8);
 		sent(sendto(fd, bytes, size - 8, 0, (void *)&to.storage, to.size), "sendto of the second fragment");
 	}
-	if (!strcmp(how, "headers6")) {
+	if (!strcmp(how, "headers6") || !strcmp(how, "fragment6")) {
 		((struct sockaddr_in6 *)&to.storage)->sin6_port = 0;
 		size = packet6(bytes, "::1", number("extensions", 0));
+		if (!strcmp(how, "fragment6")) {	/* the extension becomes a fragment header, of all of the packet */
+			bytes[6] = IPPROTO_FRAGMENT;
+			memset(bytes + 41, 0, 7);
+		}
 		fd = ok(socket(AF_INET6, SOCK_RAW, IPPROTO_RAW), "raw socket");
 		sent(sendto(fd, bytes, size, 0, (void *)&to.storage, to.size), "sendto");
 	}

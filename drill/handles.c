@@ -22,7 +22,7 @@ static _Noreturn void use(int fd)	/* a descriptor of the target, by what= */
 	reach_fd(fd);
 }
 
-TECHNIQUE("passed")		/* SCM_RIGHTS from the checkpoint */
+int receive_from_checkpoint(void)
 {
 	int fds[2];
 
@@ -33,7 +33,12 @@ TECHNIQUE("passed")		/* SCM_RIGHTS from the checkpoint */
 			 text("port=%ld", number("port", 0)), text("protocol=%ld", number("protocol", 0)),
 			 text("type=%ld", number("type", SOCK_STREAM)), NULL);
 	close(fds[1]);
-	use(receive_fd(fds[0]));
+	return receive_fd(fds[0]);
+}
+
+TECHNIQUE("passed")		/* SCM_RIGHTS from the checkpoint */
+{
+	use(receive_from_checkpoint());
 }
 
 TECHNIQUE("passed-path")	/* an O_PATH descriptor, opened again by whoever got it */

@@ -20,6 +20,11 @@ static int reached(void)	/* the target, as what= says, and what it has to say in
 
 		fd = tcp_socket(to.storage.ss_family, number("protocol", 0));
 		ok(connect(fd, (void *)&to.storage, to.size), "connect");
+	} else if (is("what", "udp-sent")) {	/* and not connected */
+		struct address to = given_address();
+
+		fd = udp_socket(to.storage.ss_family);
+		ok(sendto(fd, "", 0, 0, (void *)&to.storage, to.size), "sendto");
 	} else if (is("what", "udp")) {
 		struct address to = given_address();
 

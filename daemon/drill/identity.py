@@ -40,6 +40,9 @@ def handles() -> Iterator[Attempt]:
             ("dgram", "dgram", "send", ("type=2",), "{dgram}", "")):
         yield row("H5", "passed", "passed", goal, f"the checkpoint's {variant}, by SCM_RIGHTS", CHECKPOINT,
                   f"what={what}", *words, variant=variant, target=target, is_silent=True, needs=needs)
+    yield row("H5", "passed", "dnat-passed", "send", "a socket from which the checkpoint sent, to where NAT leads",
+              CHECKPOINT, "what=udp-sent", LO4, UDP, "from=198.18.78.9", who="root", target="", is_silent=True,
+              needs="nf_tables with NAT")
     for variant, address in (("tcp", LO4), ("tcp6", LO6)):
         yield row("H5", "older", "older-subscription", "connect", "what a server sends on to an older connection",
                   address, TCP, variant=variant, target="", starts="before", is_silent=True)

@@ -100,6 +100,8 @@ def by_hand() -> Iterator[Attempt]:
     for extensions in (0, 1, 8, 9, 20):
         yield net("raw", "send", f"raw IPv6 packet with {extensions} extension headers", LO6, UDP, "how=headers6",
                   f"extensions={extensions}", who="root", variant=f"headers-{extensions}", family="raw")
+    yield net("raw", "send", "raw IPv6 packet that is the only fragment", LO6, UDP, "how=fragment6", "extensions=1",
+              who="root", variant="fragment6", family="raw")
     for how in ("raw", "datagram", "bypass", "ring", "mislabelled", "vlan"):
         yield net("packet", "send", f"AF_PACKET on the loopback device: {how}", LO6, UDP, f"how={how}", who="root",
                   variant=how, family="frames")
