@@ -55,5 +55,5 @@ class Naming:
 
     def rules(self) -> dict[int, str]:
         """Return the ids of all rules by number."""
-        reserved = {number: words[0] for number, words in RESERVED.items()}
+        reserved = {number: words["rule"] for number, words in RESERVED.items()}
         return {0: UNDECIDED, **reserved, **{number: rule.id for number, rule in self.latest.rules.items()}}
