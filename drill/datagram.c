@@ -5,6 +5,7 @@
 #include <linux/udp.h>
 #include <netinet/in.h>
 #include <sys/sendfile.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 
 #define TOKEN given("token"), strlen(given("token"))
@@ -37,8 +38,10 @@ TECHNIQUE("udplite")
 TECHNIQUE("sctp-many")		/* SCTP without connect: the first message makes the association */
 {
 	struct address to = given_address();
+	struct timeval limit = {.tv_usec = 700000};
 	int fd = ok(socket(to.storage.ss_family, SOCK_SEQPACKET, IPPROTO_SCTP), "socket");
 
+	ok(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)), "SO_SNDTIMEO");
 	ok(sendto(fd, TOKEN, 0, TO(to)), "sendto");
 	usleep(500000);		/* it goes with this process */
 	done();
