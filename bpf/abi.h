@@ -25,6 +25,7 @@
 #define NBSP_NEWBORNS 16384
 #define NBSP_NEWBORN_BYTES 65536
 #define NBSP_SUN_NAME 110
+#define NBSP_POLICY_RAW_FRAMES 2	/* in each generation: of sending below every filter, see frames.c */
 #define NBSP_RDEV_DEV 0xffffffff	/* object_key.dev of a device number; .ino is the number */
 
 /* what an access wants; a clause names those it covers */
@@ -62,6 +63,8 @@
 #define CHANNEL_CODE 25
 #define CHANNEL_DUMP 26
 #define CHANNEL_FLAGS 27
+#define CHANNEL_ARRIVAL 30
+#define CHANNEL_RAW_FRAMES 31
 
 #define VERDICT_DENIED 1
 #define VERDICT_KILLED 2

@@ -8,14 +8,17 @@
  * socket, since the packets that follow leave in any context.
  */
 
-/* The stamps that count now go with the socket. */
+/* The stamps that count now go with the socket; without a stamp none do, whatever went with it before. */
 static __always_inline void keep_stamps(struct socket_stamp *socket, struct stamp *stamp)
 {
-	__u64 counting = counting_stamps(stamp, 0), bit;
+	__u64 counting, bit;
 	unsigned long i;
 
 	for (i = 0; i < NBSP_STAMP_WORDS; i++)
 		socket->bits[i] = 0;
+	if (!stamp)
+		return;
+	counting = counting_stamps(stamp, 0);
 #pragma clang loop unroll(disable)
 	for (i = 0; i < NBSP_STAMPS_HELD; i++) {
 		bit = stamp->list[i] - 1;
@@ -23,12 +26,17 @@ static __always_inline void keep_stamps(struct socket_stamp *socket, struct stam
 	}
 }
 
+/*
+ * Also where nothing is protected, a socket that has stamps gets those of who uses it now: NAT may turn the address into a
+ * protected one, and the socket may be another's than whose it was.
+ */
 static __always_inline int check_endpoint(struct bpf_sock_addr *ctx, struct endpoint_key *key, __u8 channel)
 {
 	struct question q = { .channel = channel, .wanted = ACCESS_CONNECT, .kind = KIND_ENDPOINT };
 	struct socket_stamp *socket;
 	int slot = active_slot();
 	__u8 proto = ctx->protocol;
+	__u64 flags = 0;
 	void *sk;
 
 	if (slot < 0 || proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6)
@@ -37,24 +45,25 @@ static __always_inline int check_endpoint(struct bpf_sock_addr *ctx, struct endp
 	key->prefixlen = ENDPOINT_BITS;
 	q.port = swap16(key->port);
 	q.slot = slot;
-	if (!port_guarded(slot, key->proto, q.port))
-		return 1;
-	q.policy = endpoint_policy(slot, key);
-	if (!q.policy)
-		return 1;
-	q.addr = key->addr;
-	q.proto = key->proto;
-	q.stamp = stamp_of((void *)bpf_get_current_task());
-	if (judge(&q, CANNOT_SIGNAL))
-		return 0;
-	if (!q.stamp)
-		return 1;	/* audit mode */
+	if (port_guarded(slot, key->proto, q.port))
+		q.policy = endpoint_policy(slot, key);
+	if (q.policy) {
+		q.addr = key->addr;
+		q.proto = key->proto;
+		q.stamp = stamp_of((void *)bpf_get_current_task());
+		if (judge(&q, CANNOT_SIGNAL))
+			return 0;
+		flags = q.stamp ? BPF_SK_STORAGE_GET_F_CREATE : 0;	/* without: audit mode */
+	}
 	sk = ctx->sk;
 	if (!sk)
 		return 1;
-	socket = sockets.sk_storage_get(sk, 0, 1);
-	if (socket)		/* without: the packet layer denies */
-		keep_stamps(socket, q.stamp);
+	socket = sockets.sk_storage_get(sk, 0, flags);
+	if (!socket)		/* where it could not be made, the packet layer denies */
+		return 1;
+	if (!q.policy)
+		q.stamp = stamp_of((void *)bpf_get_current_task());
+	keep_stamps(socket, q.stamp);
 	return 1;
 }
 

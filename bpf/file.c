@@ -2,7 +2,6 @@
  * Files and trees.  Thin hooks: each names the object and what is wanted, check_dentry() decides.
  *
  * file_open            sees every open, also by io_uring, open_by_handle_at and exec; not O_PATH, which opens nothing
- * file_receive         an fd that arrives by SCM_RIGHTS or pidfd_getfd is judged as if the receiver opened it
  * inode_create …       names below a tree or in a slot; hooks come before the effect and under the parent's lock
  * inode_rename         for RENAME_EXCHANGE called twice with roles swapped; security_inode_rename(), which calls it, only once
  * inode_link           wants read and write of the old name: the new name would lead around a tree
@@ -77,19 +76,6 @@ HOOK(file_open, security_file_open)
 		return 0;
 	q.stamp = stamp_of((void *)bpf_get_current_task());
 	return judge(&q, CAN_SIGNAL);
-}
-
-HOOK(file_receive, security_file_receive)
-{
-	struct file *file = ARG(file_receive, file, struct file *);
-	__u8 wanted = 0;
-
-	RESPECT_EARLIER(file_receive);
-	if (file->f_mode & FMODE_READ)
-		wanted |= ACCESS_READ;
-	if (file->f_mode & FMODE_WRITE)
-		wanted |= ACCESS_WRITE;
-	return wanted ? check_dentry(file->f_path.dentry, CHANNEL_RECEIVE, wanted, 0) : 0;
 }
 
 HOOK(inode_create, security_inode_create)

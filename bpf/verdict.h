@@ -30,6 +30,7 @@ static __always_inline int clause_accepts(struct question *q, struct clause *cla
 #define CANNOT_SIGNAL 0	/* cgroup and tc programs: the daemon kills, if the rule says so */
 #define CAN_SIGNAL 1
 #define MUST_KILL 2	/* too late to say no: the process ends before its next instruction */
+#define CANNOT_AUDIT 3	/* the same was asked before, and what is only written down was: as CANNOT_SIGNAL, else */
 
 /* Returns 0 or -EPERM. */
 static __always_inline int judge(struct question *q, const int power)
@@ -57,6 +58,8 @@ static __always_inline int judge(struct question *q, const int power)
 			break;
 		clause = &policy->clauses[i];
 		if (!(clause->access & q->wanted) || clause_accepts(q, clause, counting))
+			continue;
+		if (power == CANNOT_AUDIT && clause->mode == MODE_AUDIT)
 			continue;
 		verdict = VERDICT_AUDITED;
 		if (clause->mode == MODE_ENFORCE) {

@@ -32,6 +32,8 @@ NEWBORNS = 16384
 NEWBORN_BYTES = 65536
 SUN_NAME = 110
 RDEV_DEV = 0xFFFFFFFF
+POLICY_RAW_FRAMES = 2
+RULE_RAW_FRAMES = 65532
 UNSET_ID = 0xFFFFFFFF
 
 
@@ -75,6 +77,8 @@ class Channel(IntEnum):
     CODE = 25
     DUMP = 26
     FLAGS = 27
+    ARRIVAL = 30
+    RAW_FRAMES = 31
 
 
 class VerdictCode(IntEnum):

@@ -113,5 +113,6 @@ struct holder {
 void wait_for_rules(void);				/* says that all is prepared and waits until the rules are active */
 void send_fd(int over, int fd);
 int receive_fd(int over);
+int receive_from_checkpoint(void);	/* what it reached, by SCM_RIGHTS */
 
 #endif

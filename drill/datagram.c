@@ -5,6 +5,7 @@
 #include <linux/udp.h>
 #include <netinet/in.h>
 #include <sys/sendfile.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 
 #define TOKEN given("token"), strlen(given("token"))
@@ -25,6 +26,25 @@ TECHNIQUE("udp-sendto")
 	struct address to = given_address();
 
 	sent(sendto(udp_socket(to.storage.ss_family), TOKEN, 0, TO(to)), "sendto");
+}
+
+TECHNIQUE("udplite")
+{
+	struct address to = given_address();
+
+	sent(sendto(ok(socket(to.storage.ss_family, SOCK_DGRAM, IPPROTO_UDPLITE), "socket"), TOKEN, 0, TO(to)), "sendto");
+}
+
+TECHNIQUE("sctp-many")		/* SCTP without connect: the first message makes the association */
+{
+	struct address to = given_address();
+	struct timeval limit = {.tv_usec = 700000};
+	int fd = ok(socket(to.storage.ss_family, SOCK_SEQPACKET, IPPROTO_SCTP), "socket");
+
+	ok(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)), "SO_SNDTIMEO");
+	ok(sendto(fd, TOKEN, 0, TO(to)), "sendto");
+	usleep(500000);		/* it goes with this process */
+	done();
 }
 
 TECHNIQUE("udp-sendmsg")	/* pktinfo=1: with a source address chosen in the message */

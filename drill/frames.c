@@ -76,7 +76,7 @@ static size_t packet4(unsigned char *to, const char *from)
 	return size;
 }
 
-TECHNIQUE("raw")	/* how=header (IP header included) | udp (the kernel makes it) | fragments | headers6 (extensions=) | udp6 */
+TECHNIQUE("raw")	/* how=header (IP header included) | options | udp (the kernel makes it) | fragments | headers6 (extensions=) | fragment6 | udp6 */
 {
 	struct address to = given_address();
 	unsigned char bytes[512];
@@ -84,6 +84,17 @@ TECHNIQUE("raw")	/* how=header (IP header included) | udp (the kernel makes it) 
 	size_t size;
 	int fd;
 
+	if (!strcmp(how, "options")) {		/* a header of 28 bytes: the ports are not where they usually are */
+		struct iphdr *head = (void *)bytes;
+
+		size = packet4(bytes, "127.0.0.1") + 8;
+		memmove(bytes + 28, bytes + 20, size - 28);
+		memset(bytes + 20, 1, 8);
+		head->ihl = 7;
+		head->tot_len = htons(size);
+		fd = ok(socket(AF_INET, SOCK_RAW, IPPROTO_RAW), "raw socket");
+		sent(sendto(fd, bytes, size, 0, (void *)&to.storage, to.size), "sendto");
+	}
 	if (!strcmp(how, "header") || !strcmp(how, "fragments")) {
 		size = packet4(bytes, "127.0.0.1");
 		fd = ok(socket(AF_INET, SOCK_RAW, IPPROTO_RAW), "raw socket");
@@ -101,9 +112,13 @@ TECHNIQUE("raw")	/* how=header (IP header included) | udp (the kernel makes it) 
 		head->tot_len = htons(size - 8);
 		sent(sendto(fd, bytes, size - 8, 0, (void *)&to.storage, to.size), "sendto of the second fragment");
 	}
-	if (!strcmp(how, "headers6")) {
+	if (!strcmp(how, "headers6") || !strcmp(how, "fragment6")) {
 		((struct sockaddr_in6 *)&to.storage)->sin6_port = 0;
 		size = packet6(bytes, "::1", number("extensions", 0));
+		if (!strcmp(how, "fragment6")) {	/* the extension becomes a fragment header, of all of the packet */
+			bytes[6] = IPPROTO_FRAGMENT;
+			memset(bytes + 41, 0, 7);
+		}
 		fd = ok(socket(AF_INET6, SOCK_RAW, IPPROTO_RAW), "raw socket");
 		sent(sendto(fd, bytes, size, 0, (void *)&to.storage, to.size), "sendto");
 	}
@@ -140,7 +155,28 @@ void send_frame(const char *card, const char *from, const char *to_address)
 	sent(sendto(fd, bytes, size, 0, (void *)&to, sizeof(to)), "sendto");
 }
 
-TECHNIQUE("packet")	/* AF_PACKET on the loopback device: how=raw | datagram | bypass | ring | mislabelled | vlan */
+/* PACKET_QDISC_BYPASS by a 32-bit system call, which takes its arguments from below 4 GiB. */
+static long bypass_32(int fd)
+{
+#ifdef __x86_64__
+	int *one = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	long result = 366;	/* setsockopt */
+
+	if (one == MAP_FAILED)
+		failed("mmap below 4 GiB");
+	*one = 1;
+	asm volatile("int $0x80" : "+a"(result) : "b"((long)fd), "c"(SOL_PACKET), "d"(PACKET_QDISC_BYPASS), "S"(one), "D"(4L)
+		     : "memory", "r8", "r9", "r10", "r11");
+	if ((int)result == -ENOSYS)
+		absent("this kernel takes no 32-bit system calls (ENOSYS)");
+	errno = -(int)result;
+	return (int)result ? -1 : 0;
+#else
+	absent("the code is for x86-64: %d", fd);
+#endif
+}
+
+TECHNIQUE("packet")	/* AF_PACKET on the loopback device: how=raw | datagram | bypass | bypass-32 | bypass-older | ring | mislabelled | vlan */
 {
 	struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IPV6), .sll_halen = 6,
 				 .sll_ifindex = if_nametoindex("lo")};
@@ -157,8 +193,12 @@ TECHNIQUE("packet")	/* AF_PACKET on the loopback device: how=raw | datagram | by
 		to.sll_protocol = htons(ETH_P_8021Q);
 		size += 4;
 	}
-	if (is("how", "bypass"))
+	if (is("how", "bypass") || is("how", "bypass-older"))
 		ok(setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &one, sizeof(one)), "PACKET_QDISC_BYPASS");
+	if (is("how", "bypass-32"))
+		ok(bypass_32(fd), "PACKET_QDISC_BYPASS by int 0x80");
+	if (is("how", "bypass-older"))
+		wait_for_rules();
 	if (is("how", "ring")) {
 		struct tpacket_req shape = {.tp_block_size = 4096, .tp_frame_size = 2048, .tp_block_nr = 1, .tp_frame_nr = 2};
 		struct tpacket_hdr *head;
@@ -224,6 +264,23 @@ TECHNIQUE("xdp-socket")	/* AF_XDP on the loopback device, copying */
 	*entry = (struct xdp_desc){.addr = 0, .len = frame(area, "::1")};
 	__atomic_store_n((uint32_t *)(queue + offsets.tx.producer), 1, __ATOMIC_RELEASE);
 	sent(sendto(fd, NULL, 0, MSG_DONTWAIT, NULL, 0), "sendto");
+}
+
+TECHNIQUE("tun-localnet")	/* a packet for 127.0.0.1 from a tunnel device, where the kernel was told to take it */
+{
+	struct ifreq request = {.ifr_flags = IFF_TUN | IFF_NO_PI, .ifr_name = "nbspdrill%d"};
+	int fd = need(open("/dev/net/tun", O_RDWR), "opening /dev/net/tun");
+	unsigned char bytes[512];
+	size_t size;
+
+	ok(ioctl(fd, TUNSETIFF, &request), "TUNSETIFF");
+	if (command("ip address add 198.18.79.1/24 dev %1$s && ip link set %1$s up", request.ifr_name))
+		broken("the tunnel cannot be set up");
+	write_text(text("/proc/sys/net/ipv4/conf/%s/route_localnet", request.ifr_name), "1");
+	size = packet4(bytes, "198.18.79.2");
+	ok(write(fd, bytes, size), "write to the tunnel");
+	usleep(300000);
+	done();
 }
 
 TECHNIQUE("tun")	/* a packet written to a tunnel device of ours arrives as if from outside; kind=tun | tap */

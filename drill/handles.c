@@ -17,12 +17,12 @@ static _Noreturn void use(int fd)	/* a descriptor of the target, by what= */
 
 	if (!strcmp(what, "tcp") || !strcmp(what, "unix"))
 		greet(fd);
-	if (!strcmp(what, "udp"))
+	if (!strcmp(what, "udp") || !strcmp(what, "dgram"))
 		sent(send(fd, given("token"), strlen(given("token")), 0), "send");
 	reach_fd(fd);
 }
 
-TECHNIQUE("passed")		/* SCM_RIGHTS from the checkpoint */
+int receive_from_checkpoint(void)
 {
 	int fds[2];
 
@@ -30,9 +30,15 @@ TECHNIQUE("passed")		/* SCM_RIGHTS from the checkpoint */
 	fcntl(fds[0], F_SETFD, FD_CLOEXEC);
 	start_checkpoint(-1, "pass", text("to=%d", fds[1]), text("what=%s", perhaps("what", "file")),
 			 text("target=%s", perhaps("target", "")), text("address=%s", perhaps("address", "")),
-			 text("port=%ld", number("port", 0)), NULL);
+			 text("port=%ld", number("port", 0)), text("protocol=%ld", number("protocol", 0)),
+			 text("type=%ld", number("type", SOCK_STREAM)), NULL);
 	close(fds[1]);
-	use(receive_fd(fds[0]));
+	return receive_fd(fds[0]);
+}
+
+TECHNIQUE("passed")		/* SCM_RIGHTS from the checkpoint */
+{
+	use(receive_from_checkpoint());
 }
 
 TECHNIQUE("passed-path")	/* an O_PATH descriptor, opened again by whoever got it */
@@ -137,10 +143,30 @@ TECHNIQUE("older")		/* descriptors older than the rules: what=file | directory |
 	to = perhaps("address", NULL) ? given_address() : unix_address(given("target"));
 	fd = ok(socket(to.storage.ss_family, strcmp(what, "udp") && strcmp(what, "dgram") ? SOCK_STREAM : SOCK_DGRAM, 0), "socket");
 	ok(connect(fd, (void *)&to.storage, to.size), "connect");
+	if (strcmp(what, "udp") && strcmp(what, "dgram"))	/* the greeting is older than the rules as well: it proves nothing */
+		ok(recv(fd, (char[256]){0}, 256, 0), "recv");
 	wait_for_rules();
 	if (!strcmp(what, "udp") || !strcmp(what, "dgram"))
 		sent(send(fd, given("token"), strlen(given("token")), 0), "send");
 	greet(fd);
+}
+
+TECHNIQUE("older-subscription")	/* the server goes on talking to a connection that says nothing any more */
+{
+	struct address to = given_address();
+	int fd = tcp_socket(to.storage.ss_family, number("protocol", 0));
+	char bytes[4096];
+	ssize_t size;
+
+	ok(connect(fd, (void *)&to.storage, to.size), "connect");
+	ok(send(fd, "subscribe", 9, 0), "send");
+	ok(recv(fd, bytes, sizeof(bytes), 0), "recv");
+	wait_for_rules();
+	while (recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+		;	/* what came before */
+	size = ok(recv(fd, bytes, sizeof(bytes), 0), "recv");
+	show_bytes(bytes, size);
+	done();
 }
 
 TECHNIQUE("older-mapping")	/* shared and writable, or only read */

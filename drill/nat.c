@@ -187,23 +187,45 @@ static void forget(void)
 	commit();
 }
 
-TECHNIQUE("dnat")	/* address= and port= are reached by asking for from=, port 9; over=tcp | udp */
+static void translate(const char *from)
 {
-	const char *from = given("from");
-	int error, status;
+	int error;
 
 	if (command("ip route add %s/32 dev lo", from))		/* the packet has to set out for somewhere */
 		broken("the route cannot be added");
 	error = redirect(from, number("port", 0), given("address"));
-	if (error) {
-		command("ip route del %s/32 dev lo", from);
-		errno = error;
-		if (error == ENOENT || error == EINVAL)
-			absent("nf_tables cannot translate addresses here (%s)", strerrorname_np(error));
-		failed("nf_tables");
-	}
-	status = contacted(address_of(from, 9));
+	if (!error)
+		return;
+	command("ip route del %s/32 dev lo", from);
+	errno = error;
+	if (error == ENOENT || error == EINVAL)
+		absent("nf_tables cannot translate addresses here (%s)", strerrorname_np(error));
+	failed("nf_tables");
+}
+
+static _Noreturn void untranslate(const char *from, int status)
+{
 	forget();
 	command("ip route del %s/32 dev lo", from);
 	_exit(status);
+}
+
+TECHNIQUE("dnat")	/* address= and port= are reached by asking for from=, port 9; over=tcp | udp */
+{
+	const char *from = given("from");
+
+	translate(from);
+	untranslate(from, contacted(address_of(from, 9)));
+}
+
+TECHNIQUE("dnat-passed")	/* by a socket from which the checkpoint sent, and which is connected to nothing */
+{
+	const char *from = given("from"), *token = given("token");
+	struct address to = address_of(from, 9);
+	int fd = receive_from_checkpoint(), status;
+
+	translate(from);
+	status = sendto(fd, token, strlen(token), 0, (void *)&to.storage, to.size) < 0 && errno == EPERM ? BLOCKED : DONE;
+	usleep(200000);
+	untranslate(from, status);
 }

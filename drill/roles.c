@@ -18,17 +18,22 @@ static int reached(void)	/* the target, as what= says, and what it has to say in
 	if (is("what", "tcp")) {
 		struct address to = given_address();
 
-		fd = tcp_socket(to.storage.ss_family, 0);
+		fd = tcp_socket(to.storage.ss_family, number("protocol", 0));
 		ok(connect(fd, (void *)&to.storage, to.size), "connect");
+	} else if (is("what", "udp-sent")) {	/* and not connected */
+		struct address to = given_address();
+
+		fd = udp_socket(to.storage.ss_family);
+		ok(sendto(fd, "", 0, 0, (void *)&to.storage, to.size), "sendto");
 	} else if (is("what", "udp")) {
 		struct address to = given_address();
 
 		fd = udp_socket(to.storage.ss_family);
 		ok(connect(fd, (void *)&to.storage, to.size), "connect");
-	} else if (is("what", "unix")) {
+	} else if (is("what", "unix") || is("what", "dgram")) {
 		struct address to = unix_address(given("target"));
 
-		fd = ok(socket(AF_UNIX, SOCK_STREAM, 0), "socket");
+		fd = ok(socket(AF_UNIX, number("type", SOCK_STREAM), 0), "socket");
 		ok(connect(fd, (void *)&to.storage, to.size), "connect");
 	} else {
 		fd = ok(open(given("target"), O_RDONLY), "open");

@@ -20,8 +20,11 @@ CONNECT = ("cgroup_connect4", "cgroup_connect6")
 SEND = ("cgroup_sendmsg4", "cgroup_sendmsg6")
 PACKET = ("cgroup_egress",)
 DEVICE = ("interface_egress",)
+ARRIVAL = ("cgroup_ingress",)
+RECEIVE = ("file_receive",)
 OPEN = ("file_open",)
 
+NO_RECEIVE_HOOK = "tier socket has no hook that sees a descriptor arrive, and a socket keeps its stamp"
 NO_FILE_HOOKS = "tier socket has no hook that could refuse it"
 
 

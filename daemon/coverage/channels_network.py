@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .channel import CONNECT, DEVICE, NET, PACKET, SEND, TCP, UDP, UNIX, Channel
+from .channel import ARRIVAL, CONNECT, DEVICE, NET, PACKET, SEND, TCP, UDP, UNIX, Channel
 
 LOOPBACK_ONLY = "interfaces of other network namespaces carry no program"
 
@@ -40,18 +40,35 @@ NETWORK: tuple[Channel, ...] = (
     Channel("foreign-rewrite", "H13", "a foreign program in a cgroup below that rewrites the address of a connect",
             NET, PACKET, PACKET,
             why="the packet is read after all rewriting, and must come from a socket that was stamped at its connect"),
-    Channel("packet-bypass", "H4", "AF_PACKET with PACKET_QDISC_BYPASS, and frames written to a TUN device", NET,
-            reason="they do not pass the egress queue of an interface"),
+    Channel("other-protocol", "H4", "SCTP, DCCP and UDP-Lite to the same address and port", NET, PACKET, PACKET,
+            why="their packets have their ports where those of TCP have them, and no socket of theirs is ever stamped; "
+                "checkpoints are refused as well"),
+    Channel("packet-bypass", "H4", "AF_PACKET with PACKET_QDISC_BYPASS, and AF_XDP", NET, ("socket_setsockopt",),
+            ("cgroup_setsockopt",),
+            why="both begin with a socket option, asked for while any endpoint is protected; a socket that has it "
+                "already is not asked again"),
+    Channel("packet-bypass-32", "H3", "the same, asked for by a 32-bit system call", NET, ("socket_setsockopt",),
+            reason="the kernel leaves out the hook of tier socket for 32-bit system calls",
+            why="the hook of the tiers with trampolines is asked whatever the system call's ABI"),
+    Channel("older-bypass", "H5", "packet and AF_XDP sockets that bypassed the queue before the rules", NET,
+            reason="they are asked when they begin to, and not at each frame"),
+    Channel("tun-loopback", "H4", "a frame for 127.0.0.0/8 or ::1 from another interface, such as TUN", NET, ARRIVAL,
+            ARRIVAL,
+            why="what is for a loopback address and comes in by another interface than lo is heard by nobody"),
+    Channel("tun", "H4", "a frame written to a TUN or TAP device, for another address of this host", NET,
+            reason="it arrives like one from another host, and what other hosts send is not judged"),
     Channel("encapsulated", "H4",
             "packets made by hand in tunnel or IPsec headers", NET, reason="only the outer addresses are looked at"),
-    Channel("xdp", "H4", "frames sent by AF_XDP or redirected by an XDP program", NET,
-            reason="they leave below the egress program of the interface"),
+    Channel("xdp", "H4", "frames redirected by an XDP program", NET,
+            reason="they leave below the egress program of the interface",
+            no_attempt="it takes a program in the kernel, and those are attempted under H13"),
     Channel("other-netns", "H4", "frames made in another network namespace that leave by an interface of its own", NET,
             reason=LOOPBACK_ONLY),
-    Channel("other-protocol", "H4", "SCTP or DCCP, to a server that listens by these as well", NET,
-            reason="a rule names tcp or udp, and no hook asks for other protocols"),
-    Channel("vsock", "H4", "AF_VSOCK, to a server that listens there as well", NET,
-            reason="no rule can name such an endpoint"),
+    Channel("vsock", "H4", "AF_VSOCK, of a service that listens there too", NET,
+            reason="that is another endpoint of the service, and rules have no name for it"),
+    Channel("overheard", "H4", "listening in on the checkpoint's own packets, with CAP_NET_RAW", NET,
+            reason="nothing is sent to the endpoint, and receiving copies of packets is not judged", has_stamps=True,
+            no_attempt="it is open on every host with CAP_NET_RAW, and shows nothing that the checkpoint did not send"),
     Channel("unix-connect", "H4", "connecting a stream or seqpacket socket", UNIX, ("unix_stream_connect",),
             ("cgroup_connect_unix",), is_front_door=True,
             why="asked with the socket at the other end, before anything is queued to it; tier socket sees the name "

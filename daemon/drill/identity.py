@@ -6,7 +6,7 @@ from typing import Iterator
 
 from .attempt import Attempt, row
 from .files import FILE_CHANGES
-from .network import LO4, TCP, UDP
+from .network import LO4, LO6, MPTCP, TCP, UDP
 
 CHECKPOINT, PROGRAM, LIBRARY = "checkpoint={checkpoint}", "program={attempt}", "library={library}"
 USERNS = "user namespaces for everybody"
@@ -31,6 +31,21 @@ def handles() -> Iterator[Attempt]:
         yield row("H5", "older", "older", goal, f"a {what} opened before the rules", f"what={what}", *words,
                   variant=what,
                   target=target, starts="before", is_silent=is_net)
+    for variant, what, goal, words, target, needs in (
+            ("tcp6", "tcp", "connect", (LO6, TCP), "", ""),
+            ("tcp-mapped", "tcp", "connect", ("address=::ffff:127.0.0.1", TCP), "", ""),
+            ("mptcp", "tcp", "connect", (LO4, TCP, f"protocol={MPTCP}"), "", "MPTCP"),
+            ("udp6", "udp", "send", (LO6, UDP), "", ""), ("abstract", "unix", "connect", (), "{abstract}", ""),
+            ("seqpacket", "unix", "connect", ("type=5",), "{seqpacket}", ""),
+            ("dgram", "dgram", "send", ("type=2",), "{dgram}", "")):
+        yield row("H5", "passed", "passed", goal, f"the checkpoint's {variant}, by SCM_RIGHTS", CHECKPOINT,
+                  f"what={what}", *words, variant=variant, target=target, is_silent=True, needs=needs)
+    yield row("H5", "passed", "dnat-passed", "send", "a socket from which the checkpoint sent, to where NAT leads",
+              CHECKPOINT, "what=udp-sent", LO4, UDP, "from=198.18.78.9", who="root", target="", is_silent=True,
+              needs="nf_tables with NAT")
+    for variant, address in (("tcp", LO4), ("tcp6", LO6)):
+        yield row("H5", "older", "older-subscription", "connect", "what a server sends on to an older connection",
+                  address, TCP, variant=variant, target="", starts="before", is_silent=True)
     yield row("H5", "older", "older", "write", "a file opened for writing before the rules", "what=file",
               variant="file",
               starts="before")

@@ -44,6 +44,7 @@ def streams() -> Iterator[Attempt]:
         yield net("fast-open", "connect", "MPTCP with Fast Open", address, TCP, "how=sendto", f"protocol={MPTCP}",
                   variant=f"mptcp-v{six}", needs="MPTCP with Fast Open")
         yield net("tcp", "connect", "SCTP", address, TCP, f"protocol={SCTP}", variant=f"sctp-v{six}", needs="SCTP")
+        yield net("sctp-many", "send", "SCTP without connect", address, TCP, variant=f"v{six}", needs="SCTP")
         yield net("dccp", "connect", "DCCP", address, TCP, variant=f"v{six}", needs="DCCP")
         yield net("smc", "connect", "SMC", address, TCP, variant=f"v{six}", needs="SMC")
     for option, who in (("device", "root"), ("mark", "root"), ("priority", "user"), ("ip-options", "user"),
@@ -68,6 +69,7 @@ def datagrams() -> Iterator[Attempt]:
         six = "v6" if address == LO6 else "v4"
         yield net("udp-sendmsg", "send", "sendmsg", address, UDP, variant=six)
         yield net("udp-sendmmsg", "send", "the second of two in sendmmsg", address, UDP, OTHER_UDP, variant=six)
+        yield net("udplite", "send", "UDP-Lite", address, UDP, variant=six, needs="UDP-Lite")
         for how in ("write", "writev", "splice", "sendfile", "again", "switch"):
             yield net("udp-connect", "send", f"connected, then {how}", address, UDP, OTHER_UDP, f"how={how}",
                       variant=f"{how}-{six}")
@@ -91,21 +93,29 @@ def datagrams() -> Iterator[Attempt]:
 
 def by_hand() -> Iterator[Attempt]:
     """Yield packets and frames made by hand, and addresses that lead here only by routing; all need root."""
-    for how in ("header", "udp", "fragments"):
+    for how in ("header", "options", "udp", "fragments"):
         yield net("raw", "send", f"raw IPv4 socket: {how}", LO4, UDP, f"how={how}", who="root", variant=how,
                   family="raw")
     yield net("raw", "send", "raw IPv6 socket", LO6, UDP, "how=udp6", who="root", variant="udp6", family="raw")
     for extensions in (0, 1, 8, 9, 20):
         yield net("raw", "send", f"raw IPv6 packet with {extensions} extension headers", LO6, UDP, "how=headers6",
                   f"extensions={extensions}", who="root", variant=f"headers-{extensions}", family="raw")
+    yield net("raw", "send", "raw IPv6 packet that is the only fragment", LO6, UDP, "how=fragment6", "extensions=1",
+              who="root", variant="fragment6", family="raw")
     for how in ("raw", "datagram", "bypass", "ring", "mislabelled", "vlan"):
         yield net("packet", "send", f"AF_PACKET on the loopback device: {how}", LO6, UDP, f"how={how}", who="root",
                   variant=how, family="frames")
+    yield net("packet", "send", "AF_PACKET below the queue, asked for by int 0x80", LO6, UDP, "how=bypass-32",
+              who="root", variant="bypass-32", channel="H3", family="int80", needs="32-bit system calls")
+    yield row("H5", "older", "packet", "send", "a packet socket that left out the queue before the rules", LO6, UDP,
+              "how=bypass-older", who="root", variant="older", target="", is_silent=True, starts="before")
     yield net("xdp-socket", "send", "AF_XDP on the loopback device", LO6, UDP, who="root", family="frames",
               needs="AF_XDP")
     for kind in ("tun", "tap"):
         yield net("tun", "send", f"a frame written to a {kind} device", "address=fd77:7::1", UDP, f"kind={kind}",
                   who="root", variant=kind, family="frames", needs="tun devices")
+    yield net("tun-localnet", "send", "a packet for 127.0.0.1 written to a tun device", LO4, UDP, who="root",
+              family="frames", needs="tun devices")
     for over, goal, port in (("tcp", "connect", TCP), ("udp", "send", UDP)):
         for six, address, network in (("v4", "198.18.77.7", "198.18.77.0/24"), ("v6", "fd77:9::7", "fd77:9::/64")):
             yield net("new-address", goal, f"{over} to an address added after the rules", f"address={address}", port,

@@ -6,11 +6,15 @@ import os
 import selectors
 import socket
 import threading
+import time
 from pathlib import Path
 
 BACKLOG = 512
 PACKET_MAX = 65536
-EXTRA_STREAMS = ((socket.AF_INET, 132), (socket.AF_INET6, 132))     # SCTP, where the kernel has it
+STREAM, DGRAM = socket.SOCK_STREAM, socket.SOCK_DGRAM
+OTHERS: dict[int, int] = {STREAM: 132, DGRAM: 136}      # SCTP and UDP-Lite, where the kernel has them
+SUBSCRIBE = b"subscribe"        # greets again and again
+AGAIN_S = 0.2
 AF_VSOCK_ANY = 0xFFFFFFFF
 
 
@@ -26,6 +30,8 @@ class Server:
         self.wake_read, self.wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.selector.register(self.wake_read, selectors.EVENT_READ, ("wake", False))
         self.is_closing = False
+        self.subscribers: dict[socket.socket, bool] = {}
+        self.again_at = 0.0
         self.thread = threading.Thread(target=self.serve, name="drill-server", daemon=True)
 
     def start(self) -> None:
@@ -69,16 +75,15 @@ class Server:
                 continue
             self.listen(first, is_guarded)
             self.listen(second, is_guarded)
-            if kind == socket.SOCK_STREAM:
-                self.others(port, is_guarded)
+            self.others(kind, port, is_guarded)
             return port
         raise OSError("no free port for the drill")
 
-    def others(self, port: int, is_guarded: bool) -> None:
+    def others(self, kind: int, port: int, is_guarded: bool) -> None:
         """Listen on the same port of other transports, where the kernel has them."""
-        for family, protocol in EXTRA_STREAMS:
+        for family in (socket.AF_INET, socket.AF_INET6):
             try:
-                made = socket.socket(family, socket.SOCK_STREAM, protocol)
+                made = socket.socket(family, kind, OTHERS[kind])
                 if family == socket.AF_INET6:
                     made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 made.bind(("0.0.0.0" if family == socket.AF_INET else "::", port))
@@ -120,7 +125,7 @@ class Server:
     def serve(self) -> None:
         """The loop."""
         while not self.is_closing:
-            for key, _ in self.selector.select():
+            for key, _ in self.selector.select(AGAIN_S if self.subscribers else None):
                 what, is_guarded = key.data
                 if not isinstance(key.fileobj, socket.socket):
                     os.read(self.wake_read, 4096)
@@ -128,6 +133,19 @@ class Server:
                     self.accept(key.fileobj, is_guarded)
                 else:
                     self.receive(key.fileobj, what == "packets", is_guarded)
+            if self.subscribers and time.monotonic() >= self.again_at:
+                self.greet_again()
+
+    def greet_again(self) -> None:
+        """Say the greeting to whoever subscribed."""
+        self.again_at = time.monotonic() + AGAIN_S
+        for made, is_guarded in list(self.subscribers.items()):
+            try:
+                made.send(self.greeting(is_guarded))
+            except BlockingIOError:
+                continue
+            except OSError:
+                del self.subscribers[made]
 
     def accept(self, listener: socket.socket, is_guarded: bool) -> None:
         """Greet whoever comes."""
@@ -148,13 +166,16 @@ class Server:
             return
         except OSError:
             data = b""
-        if data:
+        if data == SUBSCRIBE:
+            self.subscribers[made] = is_guarded
+        elif data:
             with self.changed:
                 self.heard[is_guarded] += data + b"\n"
                 self.changed.notify_all()
         elif not is_packets:
             with self.lock:
                 self.selector.unregister(made)
+            self.subscribers.pop(made, None)
             made.close()
 
     # -- asking

@@ -20,6 +20,11 @@ ACTIONS = {access: "+".join(word for bit, word in enumerate(("read", "write", "e
 UNDECIDED = "(undecided)"
 UNDECIDED_REASON = ("nbspd could not find the policy of a protected object (a deeper path than it walks, or damaged "
                     "tables) and refused to be safe")
+# what no rule of the operator's says, but follows from one
+RESERVED: dict[int, dict[str, Any]] = {abi.RULE_SEALED: {
+    "rule": "sealed", "reason": "a checkpoint of a generation that is gone was sealed"}, abi.RULE_RAW_FRAMES: {
+    "rule": "raw-frames", "missing": ("a checkpoint for every protected endpoint",),
+    "reason": "a frame that leaves below the packet filters could go to any of the protected endpoints"}}
 ENVIRONMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 TICK_NS = 10_000_000
 
@@ -90,6 +95,8 @@ class Describer(Generic[R]):
         if rule is not None:
             return {"rule": rule.id, "rule_number": hit.rule, "resource": rule.protect, "missing": rule.only_through,
                     "owner": rule.owner, "reason": rule.reason}
+        if hit.rule in RESERVED:
+            return {"rule_number": hit.rule, **RESERVED[hit.rule]}
         if hit.rule == 0:
             return {"rule": UNDECIDED, "rule_number": 0, "reason": UNDECIDED_REASON}
         return {"rule": f"rule number {hit.rule}", "rule_number": hit.rule,

@@ -8,9 +8,9 @@ from .. import abi
 from .decode import Hit
 from .host import Host
 
-PROTOCOLS = {6: "tcp", 17: "udp"}
+PROTOCOLS = {6: "tcp", 17: "udp", 33: "dccp", 132: "sctp", 136: "udplite"}
 UNIX = (abi.Channel.UNIX_CONNECT, abi.Channel.UNIX_SEND)
-AT_DEVICE = (abi.Channel.PACKET, abi.Channel.INTERFACE)
+AT_DEVICE = (abi.Channel.PACKET, abi.Channel.INTERFACE, abi.Channel.ARRIVAL)
 
 
 def object_words(hit: Hit, declared: Mapping[tuple[int, int, int], str], host: Host) -> str:
@@ -23,6 +23,8 @@ def object_words(hit: Hit, declared: Mapping[tuple[int, int, int], str], host: H
         return f"changed or writable memory of {'/'.join(reversed(hit.names))}" if hit.names else "memory of no file"
     if hit.kind == abi.Kind.ABSTRACT:
         return f"unix {hit.sun_name}"
+    if hit.channel == abi.Channel.RAW_FRAMES:
+        return "frames that no filter sees"
     path = _path(hit, declared, host)
     return f"unix {path}" if hit.channel in UNIX else path
 

@@ -16,7 +16,7 @@ ACTS = {    # where the channel says more than read, write, execute, connect
     "xattr": "change extended attributes of", "acl": "change the access list of", "send": "send to",
     "packet": "send a packet to", "interface": "send a frame to", "unix_send": "send to",
     "ptrace": "reach into or debug", "traceme": "be debugged by", "code": "run as its code",
-    "dump": "leave a core dump of", "flags": "change the flags of"}
+    "dump": "leave a core dump of", "flags": "change the flags of", "arrival": "hear", "raw_frames": "send"}
 OUTCOMES = {
     "denied": "The kernel refused it (EPERM) before it had any effect.",
     "killed": "The kernel refused it and killed the process.",

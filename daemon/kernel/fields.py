@@ -56,7 +56,7 @@ FIELDS: dict[str, tuple[Field, ...]] = {
     "files_struct": needs("fdt"),
     "fdtable": needs("max_fds", "fd"),
     "fs_struct": needs("pwd", "root"),
-    "file": needs("f_inode", "f_path", "f_mode", "f_flags"),
+    "file": needs("f_inode", "f_path", "f_mode", "f_flags", "private_data"),
     "path": needs("mnt", "dentry"),
     "vfsmount": needs("mnt_root", "mnt_sb"),
     "dentry": needs("d_parent", "d_name", "d_inode", "d_sb", "d_flags"),
@@ -85,7 +85,7 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         may("skc_v6_rcv_saddr", "__sk_common.skc_v6_rcv_saddr", c_type="__u8 [16]"),
         *needs("sk_type", "sk_protocol", "sk_socket")),
     "socket": needs("sk", "type", "ops", "file"),
-    "unix_sock": needs("path", "addr"),
+    "unix_sock": needs("path", "addr", "peer"),
     "unix_address": needs("len", "name"),
     "sockaddr_un": needs("sun_family", "sun_path"),
     "bpf_sock_addr_kern": (

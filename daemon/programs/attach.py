@@ -22,6 +22,10 @@ from .compiled import Programs, relocate
 # program type and expected attach type in each tier
 TRAMPOLINES = {"lsm": (catalogue.PROG_LSM, bpf_load.BPF_LSM_MAC),
                "fmod_ret": (catalogue.PROG_TRACING, bpf_load.BPF_MODIFY_RETURN)}
+# of cgroup programs that are not asked about an address
+CGROUP_TYPES = {catalogue.CGROUP_INET_INGRESS: catalogue.PROG_CGROUP_SKB,
+                catalogue.CGROUP_INET_EGRESS: catalogue.PROG_CGROUP_SKB,
+                catalogue.CGROUP_SETSOCKOPT: catalogue.PROG_CGROUP_SOCKOPT}
 NO_HOOK = "this kernel has no such hook"
 
 
@@ -192,8 +196,7 @@ def types(hook: Hook, tier: str) -> tuple[int, int]:
     if hook.kind in ("lsm", "resolver"):
         return TRAMPOLINES[tier]
     if hook.kind == "cgroup":
-        is_packet = hook.attach_type == catalogue.CGROUP_INET_EGRESS
-        return (catalogue.PROG_CGROUP_SKB if is_packet else catalogue.PROG_CGROUP_SOCK_ADDR), hook.attach_type
+        return CGROUP_TYPES.get(hook.attach_type, catalogue.PROG_CGROUP_SOCK_ADDR), hook.attach_type
     return (catalogue.PROG_RAW_TRACEPOINT if hook.kind == "tracepoint" else catalogue.PROG_SCHED_CLS), 0
 
 

@@ -13,10 +13,11 @@ TRAMPOLINE_TIERS = ("lsm", "fmod_ret")
 ALL_TIERS = ("lsm", "fmod_ret", "socket")
 
 # enum bpf_attach_type and enum bpf_prog_type of include/uapi/linux/bpf.h
-CGROUP_INET_EGRESS, CGROUP_INET4_CONNECT, CGROUP_INET6_CONNECT = 1, 10, 11
+CGROUP_INET_INGRESS, CGROUP_INET_EGRESS, CGROUP_SETSOCKOPT = 0, 1, 22
+CGROUP_INET4_CONNECT, CGROUP_INET6_CONNECT = 10, 11
 CGROUP_UDP4_SENDMSG, CGROUP_UDP6_SENDMSG, CGROUP_UNIX_CONNECT, CGROUP_UNIX_SENDMSG = 14, 15, 49, 50
 PROG_SCHED_CLS, PROG_CGROUP_SKB, PROG_RAW_TRACEPOINT = 3, 8, 17
-PROG_CGROUP_SOCK_ADDR, PROG_TRACING, PROG_LSM = 18, 26, 29
+PROG_CGROUP_SOCK_ADDR, PROG_CGROUP_SOCKOPT, PROG_TRACING, PROG_LSM = 18, 25, 26, 29
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,9 @@ def _lsm(name: str, file: str, *channels: Channel, is_required: bool = False, is
 
 
 def _cgroup(name: str, file: str, attach_type: int, channel: Channel, tiers: tuple[str, ...] = ALL_TIERS,
-            since: str = "") -> Hook:
-    return Hook(name, "cgroup", file, (channel,), tiers, attach_type=attach_type, is_required=not since, since=since)
+            since: str = "", is_required: bool = True) -> Hook:
+    return Hook(name, "cgroup", file, (channel,), tiers, attach_type=attach_type, since=since,
+                is_required=is_required and not since)
 
 
 HOOKS: tuple[Hook, ...] = (
@@ -76,6 +78,9 @@ HOOKS: tuple[Hook, ...] = (
             "BPF_CGROUP_UNIX_SENDMSG"),
     _lsm("unix_stream_connect", "unix.c", Channel.UNIX_CONNECT),
     _lsm("unix_may_send", "unix.c", Channel.UNIX_SEND),
+    _lsm("socket_setsockopt", "frames.c", Channel.RAW_FRAMES),
+    _cgroup("cgroup_setsockopt", "frames.c", CGROUP_SETSOCKOPT, Channel.RAW_FRAMES, ("socket",),
+            is_required=False),
     _lsm("inode_create", "file.c", Channel.CREATE),
     _lsm("inode_mknod", "file.c", Channel.MKNOD),
     _lsm("inode_mkdir", "file.c", Channel.MKDIR),
@@ -96,9 +101,10 @@ HOOKS: tuple[Hook, ...] = (
     _lsm("ptrace_traceme", "task.c", Channel.TRACEME),
     _lsm("file_mprotect", "task.c", Channel.CODE, Channel.MMAP),
     _lsm("mmap_file", "task.c", Channel.CODE, Channel.MMAP),
-    _lsm("file_receive", "file.c", Channel.RECEIVE),
+    _lsm("file_receive", "handle.c", Channel.RECEIVE),
     _lsm("file_open", "file.c", Channel.FILE_OPEN, Channel.EXEC, Channel.DEVICE_OPEN, is_required=True),
     _cgroup("cgroup_egress", "egress.c", CGROUP_INET_EGRESS, Channel.PACKET),
+    _cgroup("cgroup_ingress", "ingress.c", CGROUP_INET_INGRESS, Channel.ARRIVAL, is_required=False),
     Hook("interface_egress", "interface", "egress.c", (Channel.INTERFACE,)),
 )
 

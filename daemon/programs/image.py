@@ -22,7 +22,7 @@ NOBODY = abi.Policy(count=1)
 NOBODY.clauses[0].access = 0xFF     # rule number 0, enforced, accepts no stamp
 SEALED = abi.Policy(count=1)        # number abi.POLICY_SEALED: what hooks of sealing find, nobody may
 SEALED.clauses[0].access, SEALED.clauses[0].rule = 0xFF, abi.RULE_SEALED
-RESERVED = (NOBODY, SEALED)         # policies by number, before those of the rules
+RESERVED = 3                        # policies before those of the rules: NOBODY, SEALED, raw_frames_policy()
 
 
 @dataclass
@@ -41,13 +41,14 @@ class Policies:
     """Gives each distinct set of demands a number.
 
     0 in another table means no policy; as a policy it is what the judge falls back to for what it cannot decide.
+    abi.POLICY_SEALED and POLICY_RAW_FRAMES come next.
     """
 
     def __init__(self, bound: Bound, bits: Mapping[int, int]) -> None:
         self._bound = bound
         self._bits = bits           # checkpoint index -> stamp bit
         self._numbers: dict[Clauses, int] = {(): 0}
-        self.values: list[bytes] = [bytes(policy) for policy in RESERVED]
+        self.values: list[bytes] = [bytes(NOBODY), bytes(SEALED), bytes(raw_frames_policy(bound, bits))]
 
     def number(self, clauses: Clauses) -> int:
         """Return the number of a policy, making it at first use."""
@@ -69,6 +70,24 @@ class Policies:
                 bit = self._bits[checkpoint]
                 place.accept[bit >> 6] |= 1 << (bit & 63)
         return bytes(policy)
+
+
+def raw_frames_policy(bound: Bound, bits: Mapping[int, int]) -> abi.Policy:
+    """Return what sending below every filter demands: a stamp with which every endpoint may be reached.
+
+    Nothing is demanded where no endpoint is declared, and only written down where that goes for all of them.
+    """
+    clauses = [clause for found in bound.endpoints.values() for clause in found]
+    if not clauses:
+        return abi.Policy()
+    enforced = [clause for clause in clauses if clause.mode == abi.Mode.ENFORCE] or clauses
+    accepted = set(enforced[0].accept).intersection(*(clause.accept for clause in enforced))
+    policy = abi.Policy(count=1)
+    demand = policy.clauses[0]
+    demand.rule, demand.access, demand.mode = abi.RULE_RAW_FRAMES, abi.Access.CONNECT, enforced[0].mode
+    for checkpoint in accepted:
+        demand.accept[bits[checkpoint] >> 6] |= 1 << (bits[checkpoint] & 63)
+    return policy
 
 
 def render(bound: Bound, bits: Mapping[int, int]) -> Image:

@@ -21,6 +21,7 @@ import threading
 from typing import Any, Callable
 
 TIMEOUT_S = 1.5
+SLOWLY_S = 0.7
 MSG_FASTOPEN = 0x20000000
 FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6, "unix": socket.AF_UNIX}
 TYPES = {"stream": socket.SOCK_STREAM, "dgram": socket.SOCK_DGRAM}
@@ -157,6 +158,22 @@ def use(name: str, say: str = "SELECT 1") -> str:
     return HELD[name].recv(1024).decode()
 
 
+def tell(name: str, say: str) -> None:
+    """Say something over a connection that is held, and hear nothing."""
+    HELD[name].send(say.encode())
+
+
+def hear(name: str) -> str:
+    """Wait for something to come over a connection that is held."""
+    return HELD[name].recv(1024).decode()
+
+
+def set_option(family: int, level: int, option: int, value: int) -> None:
+    """Set an option of a new raw socket of a family that is known by its number."""
+    with socket.socket(family, socket.SOCK_RAW) as made:
+        made.setsockopt(level, option, value)
+
+
 def drop(name: str) -> None:
     """Close a connection that is held."""
     HELD.pop(name).close()
@@ -175,6 +192,8 @@ def listen(family: str, kind: str, address: Any, forward: list[Any] | None = Non
 
     def answer(said: bytes) -> bytes:
         HEARD.append(said.decode())
+        if said.startswith(b"slowly"):
+            pause(SLOWLY_S)
         if forward is None:
             return b"rows: " + said
         try:
@@ -301,9 +320,9 @@ def rename(old: str, new: str) -> None:
 
 
 KNOWN: tuple[Callable[..., Any], ...] = (
-    ask, connect, send_to, fire, fast_open, send_many, send_frame, send_raw, send_bare, hold, use, drop, listen, heard,
-    run, in_thread, in_fork, become,
-    children, alternate, repeat, pause, rename, os.chdir, os.nice, os.seteuid, os.unlink)
+    ask, connect, send_to, fire, fast_open, send_many, send_frame, send_raw, send_bare, hold, use, tell, hear,
+    set_option, drop, listen, heard, run, in_thread, in_fork, become, children, alternate, repeat, pause, rename,
+    os.chdir, os.nice, os.seteuid, os.unlink)
 ACTS = {act.__name__: act for act in KNOWN}
 
 

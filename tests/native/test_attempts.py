@@ -25,7 +25,6 @@ ALONE = ("unshare", "--mount", "--net", "--pid", "--ipc", "--fork", "--kill-chil
 DRILL = (sys.executable, "-m", "tests.native.command", "nbsp", "drill", "--json")
 # what is open in every tier
 KNOWN_OPEN = {
-    "below the filter of an interface": ("h4-packet-bypass-send", "h4-xdp-socket-send"),
     "as if from outside": ("h4-tun-tun-send", "h4-tun-tap-send")}
 SOCKET_FAMILIES = ("--family", "H4", "--only", "h4-tcp", "--only", "h4-udp", "--only", "h4-raw", "--only", "h4-fast",
                    "--only", "h4-packet", "--only", "h4-new", "--only", "h4-any", "--only", "h4-dnat")

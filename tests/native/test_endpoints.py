@@ -103,6 +103,39 @@ def test_connections_older_than_the_rules_are_cut(host: Host) -> None:
     assert_allowed([("the rules are gone", client.do("use", "udp"))])
 
 
+@pytest.mark.parametrize("is_guarded", [False, True])
+def test_a_server_talks_to_an_older_connection_in_vain(host: Host, is_guarded: bool) -> None:
+    host.write()
+    host.reload()
+    client, pooler = host.actor(), host.actor("pooler")
+    for actor in (client, pooler):
+        for kind, port in (("stream", TCP_PORT), ("dgram", UDP_PORT)):
+            assert_allowed([("hold", actor.do("hold", kind, "inet", kind, ["127.0.0.1", port]))])
+            if actor is client:
+                assert_allowed([("tell", actor.do("tell", kind, "slowly"))])
+    if is_guarded:
+        host.apply({"tcp": [f"127.0.0.1:{TCP_PORT}"], "udp": [f"127.0.0.1:{UDP_PORT}"]}, id="answers")
+    heard = [client.do("hear", kind) for kind in ("stream", "dgram")]
+    assert [outcome.is_allowed for outcome in heard] == [not is_guarded] * 2, heard
+    if is_guarded:
+        assert {record["channel"] for record in host.violations("answers")} == {"arrival"}
+        assert_allowed([("anew", pooler.do("ask", "inet", "stream", ["127.0.0.1", TCP_PORT]))])
+
+
+def test_frames_below_every_filter(host: Host) -> None:
+    """A packet socket that leaves out the queue, and a ring of AF_XDP to send from."""
+    packet, ring = (17, 263, 20, 1), (44, 283, 3, 4)
+    client, pooler = host.actor(), host.actor("pooler")
+    host.apply({"unix": ["@nobody-is-there"]}, id="no-network")
+    assert_allowed((what, client.do("set_option", *what)) for what in (packet, ring))
+    host.apply({"tcp": [f"127.0.0.1:{TCP_PORT}"]}, id="frames")
+    assert_denied((what, client.do("set_option", *what)) for what in (packet, ring))
+    assert_allowed((what, pooler.do("set_option", *what)) for what in (packet, ring))
+    assert_allowed([("another option", client.do("set_option", 17, 263, 8, 1))])
+    record = host.violations("raw-frames")[-1]
+    assert (record["channel"], record["object"]) == ("raw_frames", "frames that no filter sees")
+
+
 def test_packets_made_by_hand(host: Host) -> None:
     client, frame = host.actor(), ["127.0.0.1", UDP_PORT, "by hand"]
     host.write()

@@ -25,7 +25,9 @@ class StubHost(Host):
 @pytest.mark.parametrize("raw, declared, words", [
     (record(), {}, "tcp 127.0.0.1:5432"),
     (record(proto=17, addr=type(abi.Violation().addr)(*bytes(15), 1)), {}, "udp [::1]:5432"),
-    (record(proto=132), {}, "protocol 132 127.0.0.1:5432"),
+    (record(proto=132), {}, "sctp 127.0.0.1:5432"),
+    (record(proto=47), {}, "protocol 47 127.0.0.1:5432"),
+    (record(channel=abi.Channel.RAW_FRAMES, kind=abi.Kind.NONE), {}, "frames that no filter sees"),
     (record(channel=abi.Channel.INTERFACE, ifindex=2), {}, "tcp 127.0.0.1:5432 by eth2"),
     (sun_record(b"\0bus"), {}, "unix @bus"),
     (sun_record(b"/run/s"), {}, "unix /run/s"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -14,13 +15,13 @@ from nbspd.programs.bound import Binding, Bound
 from nbspd.programs.image import ANY_NAME, MIN_WORDS, RESERVED, Image, render
 from nbspd.programs.inspect import Key
 from nbspd.programs.names import SLOT_WORDS, name_hash, name_hint, object_hash, slot_bit
-from nbspd.rules.plan import MAPPED
+from nbspd.rules.plan import MAPPED, Clause
 
 from .plans import bound_of, clause, on_host
 
 KEYS = st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1))
 BITS = {0: 5, 1: 70}
-FIRST = len(RESERVED)       # number of the first policy of a rule
+FIRST = RESERVED       # number of the first policy of a rule
 
 
 def has(image: Image, value: int, bit: int) -> bool:
@@ -119,6 +120,32 @@ def test_endpoints_are_in_network_order() -> None:
     ports = struct.unpack(f"<{2 * abi.PORT_WORDS}Q", image.ports)
     assert ports[443 >> 6] >> (443 & 63) & 1 and ports[abi.PORT_WORDS] == 1 << 53
     assert sum(word.bit_count() for word in ports) == 2
+
+
+def raw_frames(*clauses: Clause) -> abi.Policy:
+    """Return the policy of frames that no filter sees, for endpoints with one demand each."""
+    bound = bound_of()
+    bound.endpoints = {(6, 1000 + at, (128, 1)): (one,) for at, one in enumerate(clauses)}
+    return abi.Policy.from_buffer_copy(dict(render(bound, BITS).inner["policies"])[
+        abi.POLICY_RAW_FRAMES.to_bytes(4, "little")])
+
+
+def test_frames_that_no_filter_sees_want_a_stamp_for_every_endpoint() -> None:
+    assert raw_frames().count == 0
+    one, both = clause(0, 0), clause(1, 0, 1)
+    alone = raw_frames(both)
+    assert alone.count == 1 and alone.clauses[0].rule == abi.RULE_RAW_FRAMES
+    assert alone.clauses[0].access == abi.Access.CONNECT and alone.clauses[0].mode == abi.Mode.ENFORCE
+    assert list(alone.clauses[0].accept[:2]) == [1 << 5, 1 << 6]
+    assert list(raw_frames(both, one).clauses[0].accept[:2]) == [1 << 5, 0]
+    assert not any(raw_frames(one, clause(2)).clauses[0].accept)
+
+
+def test_frames_that_no_filter_sees_are_refused_when_any_endpoint_is() -> None:
+    audited, enforced = replace(clause(0, 0), mode=abi.Mode.AUDIT), clause(1, 1)
+    assert raw_frames(audited).clauses[0].mode == abi.Mode.AUDIT
+    mixed = raw_frames(audited, enforced).clauses[0]
+    assert mixed.mode == abi.Mode.ENFORCE and list(mixed.accept[:2]) == [0, 1 << 6]
 
 
 def test_names_that_look_alike_are_protected_by_what_protects_either() -> None:

@@ -33,7 +33,7 @@ def test_coverage_by_rule_and_in_pages(running: Running) -> None:
     assert reply["tier"] == "lsm" and reply["total"] == len(reply["rows"])
     assert set(reply["rows"][0]) == {"rule", "resource", "family", "channel", "state", "reason", "words"}
     assert {row["state"] for row in reply["rows"]} == {"open"}      # the fake attached nothing
-    assert reply["why"]["connect"].startswith("the kernel asks") and "packet-bypass" not in reply["why"]
+    assert reply["why"]["connect"].startswith("the kernel asks") and "vsock" not in reply["why"]
     page = running.ask("coverage", offset=2, limit=3)
     assert set(page["why"]) <= {row["channel"] for row in page["rows"]}
     assert page["rows"] == running.ask("coverage")["rows"][2:5]
