@@ -6,13 +6,20 @@ from typing import Iterator
 
 from ..kernel.process import ProcessFacts
 from .finding import Finding, Holder, Kind
-from .knowledge import CheckpointFacts
-from .places import Seen, Table, look
+from .knowledge import CheckpointFacts, Object
+from .places import Place, Table, look
 from .verdicts import Verdicts
 
 
 def checkpoint_findings(verdicts: Verdicts, table: Table) -> Iterator[Finding]:
     """Yield what is wrong with checkpoints; `table` are our own mounts."""
+    by_object: dict[Object, list[ProcessFacts]] = {}
+    by_place: dict[Place, list[ProcessFacts]] = {}
+    for pid, (objects, place) in verdicts.holdings.exes.items():
+        for one in objects:
+            by_object.setdefault(one, []).append(verdicts.holdings.processes[pid])
+        if place is not None:
+            by_place.setdefault(place, []).append(verdicts.holdings.processes[pid])
     for checkpoint in verdicts.known.checkpoints:
         seen = look(checkpoint.exe, table)
         if seen is None or checkpoint.object not in seen.objects:
@@ -21,18 +28,16 @@ def checkpoint_findings(verdicts: Verdicts, table: Table) -> Iterator[Finding]:
                           path=checkpoint.exe, only_through=(checkpoint.name,),
                           remedy="install it again, then: nbsp reload" if seen is None else
                           "if that was an upgrade: nbsp reload, and restart what runs it")
-        for before in verdicts.holdings.processes.values():
-            yield from without_stamp(verdicts, checkpoint, seen, before)
+        same = {one.pid: one for one in by_object.get(checkpoint.object, ())}
+        place = seen.place if seen is not None else None
+        former = {one.pid: one for one in by_place.get(place, ()) if one.pid not in same} if place is not None else {}
+        for before in (*same.values(), *former.values()):
+            yield from without_stamp(verdicts, checkpoint, before, before.pid in former)
 
 
-def without_stamp(verdicts: Verdicts, checkpoint: CheckpointFacts, seen: Seen | None,
-                  before: ProcessFacts) -> Iterator[Finding]:
+def without_stamp(verdicts: Verdicts, checkpoint: CheckpointFacts, before: ProcessFacts,
+                  is_former: bool) -> Iterator[Finding]:
     """Yield a process that runs the checkpoint's program, or what was at its place, and does not count as it."""
-    objects, place = verdicts.holdings.exes.get(before.pid, ((), None))
-    is_same = checkpoint.object in objects
-    is_former = not is_same and seen is not None and place is not None and place == seen.place
-    if not is_same and not is_former:
-        return
     facts = verdicts.current(before)
     if facts is None or checkpoint.name in verdicts.stamps(facts):
         return

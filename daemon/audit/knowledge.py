@@ -161,8 +161,13 @@ def demands_json(clauses: Clauses) -> list[list[int]]:
     return [[clause.rule, int(clause.access)] for clause in clauses]
 
 
-def facts_json(bound: Bound, stamps: Mapping[int, tuple[int, tuple[str, ...]]]) -> dict[str, Any]:
-    """Return the rules, checkpoints and stamps as JSON."""
+def stamps_json(stamps: Mapping[int, tuple[int, tuple[str, ...]]]) -> list[dict[str, Any]]:
+    """Return the stamps of processes as JSON."""
+    return [{"pid": pid, "start_ticks": ticks, "names": list(names)} for pid, (ticks, names) in stamps.items()]
+
+
+def facts_json(bound: Bound) -> dict[str, Any]:
+    """Return rules and checkpoints as JSON."""
     return {
         "rules": [{"id": rule.id, "resource": rule.protect, "only_through": list(rule.only_through), "mode": rule.mode,
                    "owner": rule.owner} for rule in bound.plan.rules],
@@ -170,6 +175,4 @@ def facts_json(bound: Bound, stamps: Mapping[int, tuple[int, tuple[str, ...]]]) 
                          "uid": one.uid, "user": one.checkpoint.user or "", "unit": one.checkpoint.unit or "",
                          "cgroup": one.cgroup or "", "after": list(one.checkpoint.after),
                          "stamp": one.checkpoint.stamp} for one in bound.checkpoints],
-        "bits": {str(bit): name for bit, name in bound.names.stamps.items()},
-        "stamps": [{"pid": pid, "start_ticks": ticks, "names": list(names)}
-                   for pid, (ticks, names) in stamps.items()]}
+        "bits": {str(bit): name for bit, name in bound.names.stamps.items()}}

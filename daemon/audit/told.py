@@ -11,7 +11,7 @@ from ..errors import ControlError
 from ..rules.plan import address_bits
 from .knowledge import CheckpointFacts, Demands, Knowledge, Protected, RuleFacts, Stamped
 
-PAGE = 20_000
+PAGE = 5000
 ATTEMPTS = 3
 
 Ask = Callable[..., Mapping[str, Any]]      # Client.ask

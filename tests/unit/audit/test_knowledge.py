@@ -10,7 +10,7 @@ import pytest
 
 from nbspd.abi import RDEV_DEV
 from nbspd.audit import told
-from nbspd.audit.knowledge import Knowledge, clauses_of, facts_json, page
+from nbspd.audit.knowledge import Knowledge, clauses_of, facts_json, page, stamps_json
 from nbspd.audit.told import learn, refresh_stamps
 from nbspd.errors import ControlError
 from nbspd.programs.bound import Binding, Bound, BoundCheckpoint, Names
@@ -56,8 +56,10 @@ class Daemon:
         self.asked.append((offset, limit))
         generation = self.generations.pop(0) if len(self.generations) > 1 else self.generations[0]
         objects, total = page(self.bound, offset, limit)
-        return {"generation": generation, "tier": "lsm", "pid": 5, "cgroup": "/", "tables": "/pins",
-                **facts_json(self.bound, {44: (500, ("pooler",))}), "objects": objects, "total": total}
+        facts = facts_json(self.bound) if offset == 0 and limit else {}
+        stamps = stamps_json({44: (500, ("pooler",))}) if offset == 0 else []
+        return {"generation": generation, "tier": "lsm", "pid": 5, "cgroup": "/", "tables": "/pins", **facts,
+                "stamps": stamps, "objects": objects, "total": total}
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])
