@@ -13,7 +13,7 @@ from .activation import Activation
 from .audited import closing, knowledge
 from .changes import Change
 from .control.peer import Peer
-from .control.protocol import PROTOCOL, Reply, Request
+from .control.protocol import PROTOCOL, Reply, Request, WithDescriptor
 from .control.timer import boot_time_s
 from .coverage import Coverage, absent_channels
 from .errors import ControlError, JournalError, UsageError
@@ -55,6 +55,8 @@ class Answers:
         """Return the reply to a request from somebody who may ask it; None: later. Raises NbspdError."""
         answer: Callable[[Peer, Request], Reply | None] = getattr(self, f"on_{request.verb}")
         reply = answer(peer, request)
+        if isinstance(reply, WithDescriptor):
+            return WithDescriptor({"ok": True, **reply}, reply.descriptor)
         return None if reply is None else {"ok": True, **reply}
 
     # -- looking
@@ -163,9 +165,9 @@ class Answers:
         chain = [facts, *(each for each in ancestors(pid, 64) if each.pid != pid)]
         return {"pid": pid, "operator": self.operator(facts), "processes": [self.process_json(each) for each in chain]}
 
-    def on_audit(self, _peer: Peer, request: Request) -> Reply:
+    def on_audit(self, peer: Peer, request: Request) -> Reply:
         """What an audit needs to know; it does its looking itself."""
-        return knowledge(self.settings, self.activation, request)
+        return knowledge(self.settings, self.activation, peer, request)
 
     # -- changing
 

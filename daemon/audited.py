@@ -4,42 +4,58 @@ from __future__ import annotations
 
 import os
 from ipaddress import IPv6Address, ip_address
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .abi import Access
 from .activation import Activation
 from .audit.knowledge import clauses_of, facts_json, page, stamps_json
 from .changes import said
 from .control.peer import Peer
-from .control.protocol import Request
-from .errors import ControlError, UsageError
+from .control.protocol import Reply, Request, WithDescriptor
+from .errors import ControlError, HostError, UsageError
 from .journal.record import Record
 from .kernel.mounts import cgroup2_root
 from .kernel.process import process_facts
 from .paths import Settings
 from .rules.plan import Address
 
+if TYPE_CHECKING:
+    from .programs.enforcer import Enforcer
+
 OBJECTS_MAX = 5000      # a tenth of a second in which nothing else is answered
 HOLDERS_SHOWN = 8
 PROTOCOLS = {"tcp": 6, "udp": 17}
 
 
-def knowledge(settings: Settings, activation: Activation, request: Request) -> dict[str, Any]:
+def knowledge(settings: Settings, activation: Activation, peer: Peer, request: Request) -> Reply:
     """Return some of the protected objects; before the first ones rules, checkpoints and stamps. Raises ControlError.
 
-    With a limit of 0 the stamps are all that is wanted.
+    With a limit of 0 the stamps are all that is wanted. `sockets`: the table of what sockets carry goes with the reply;
+    whoever guards us against bpf(2) of others need make no exception so.
     """
     active, enforcer = activation.active, activation.enforcer
     if active is None or enforcer is None:
         raise ControlError("no generation is active, so nothing is protected", "see: nbsp status")
+    if request.flag("sockets") and peer.uid != 0:
+        raise ControlError("a table of the kernel is given to root alone", "sudo nbsp audit")
     limit = request.number("limit")
     offset = max(0, request.number("offset") or 0)
     objects, total = page(active.bound, offset, OBJECTS_MAX if limit is None else max(0, min(limit, OBJECTS_MAX)))
     facts = facts_json(active.bound) if offset == 0 and limit != 0 else {}
     stamps = stamps_json(enforcer.all_stamps()) if offset == 0 else []
-    return {"generation": active.number, "tier": enforcer.report.tier, "pid": os.getpid(),
-            "cgroup": guarded(settings), "tables": str(enforcer.table_folder), **facts, "stamps": stamps,
-            "objects": objects, "offset": offset, "total": total}
+    reply = {"generation": active.number, "tier": enforcer.report.tier, "pid": os.getpid(),
+             "cgroup": guarded(settings), **facts, "stamps": stamps, "objects": objects, "offset": offset,
+             "total": total}
+    return WithDescriptor(reply, socket_table(enforcer)) if request.flag("sockets") else reply
+
+
+def socket_table(enforcer: Enforcer) -> int:
+    """Return a descriptor of the table of what sockets carry. Raises HostError."""
+    try:
+        return enforcer.open_sockets()
+    except OSError as error:
+        raise HostError(f"the kernel does not give the table of what sockets carry: {error.strerror}",
+                        "restart nbspd: systemctl restart nbspd") from error
 
 
 def guarded(settings: Settings) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Callable, Mapping, Sequence
 
 from ..errors import NbspdError
 from ..kernel.sock_diag import PROTOCOLS, Diagnosis, InetSocket
-from .connections import Open, within
+from .connections import RULED_AS, Open, within
 from .finding import Closing
 from .verdicts import Closable, shown
 
@@ -39,7 +39,8 @@ def close_one(one: Closable, ask: Ask, is_stamped: Callable[[InetSocket, Closabl
 
     def result(is_closed: bool, reason: str = "", code: int = 0, other_end: str = "") -> Closing:
         return Closing(protocol, local, remote, one.pids, one.rules, is_closed, reason, name_of(code), other_end)
-    fields = {"proto": protocol, "local": local, "remote": remote, "holders": list(one.pids)}
+    ruled_as = PROTOCOLS[RULED_AS.get(inet.protocol, inet.protocol)]
+    fields = {"proto": ruled_as, "local": local, "remote": remote, "holders": list(one.pids)}
     try:
         ask("close", **fields)
     except NbspdError as error:

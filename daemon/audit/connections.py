@@ -7,17 +7,16 @@ import os
 import socket
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
-from pathlib import Path
 from typing import Callable, Iterable, Iterator, Sequence, TypeVar
 
 from ..abi import Access
-from ..kernel import bpf
-from ..kernel.sock_diag import MPTCP, TCP, UDP, Address, Diagnosis, InetSocket, UnixSocket
+from ..kernel.sock_diag import MPTCP, PROTOCOLS, TCP, UDP, UDPLITE, Address, Diagnosis, InetSocket, UnixSocket
 from .finding import Counts
 from .knowledge import Demands, Knowledge, Protected
 from .places import Places
 
 OWN = "/proc/self/ns/net"
+RULED_AS = {MPTCP: TCP, UDPLITE: UDP}     # which rules count for it
 T = TypeVar("T", InetSocket, UnixSocket)
 Open = Callable[[int | None], Diagnosis]
 
@@ -49,6 +48,7 @@ class Connection:
     demands: Demands
     inet: InetSocket | None = None
     is_multipath: bool = False
+    is_stamp_known: bool = True     # what the socket carries itself could be asked
     unix: UnixSocket | None = None
     peer: str = ""                  # of a unix socket: what it is connected to
     other_end: InetSocket | None = None     # on this host, in the same namespace
@@ -76,24 +76,21 @@ def namespaces(pids: Iterable[int]) -> list[Namespace]:
 
 
 def connections(known: Knowledge, places: Places, spaces: Iterable[Namespace], counts: Counts,
-                open_: Open = Diagnosis) -> Connections:
-    """Return the connections in some namespaces to what is protected."""
+                storages: int | None = None, open_: Open = Diagnosis) -> Connections:
+    """Return the connections in some namespaces to what is protected; `storages` is the table of what sockets carry."""
     result = Connections()
     local: list[tuple[Namespace, UnixSocket]] = []
-    storages = socket_table(known, result.notes)
-    try:
-        for space in spaces:
-            try:
-                with within(space, open_) as diagnosis:
-                    counts.namespaces += 1
-                    result.found += inet_connections(known, space, diagnosis, storages, counts, result.notes)
-                    local += [(space, one) for one in listed(diagnosis.unix(), "unix", counts, result.notes)]
-            except OSError as error:
-                result.notes.append(f"connections in the network namespace {space.number} (of process {space.pid}): "
-                                    f"{error.strerror}")
-    finally:
-        if storages is not None:
-            os.close(storages)
+    if storages is None:
+        result.notes.append("the stamps that sockets carry themselves: judged is only who holds them")
+    for space in spaces:
+        try:
+            with within(space, open_) as diagnosis:
+                counts.namespaces += 1
+                result.found += inet_connections(known, space, diagnosis, storages, counts, result.notes)
+                local += [(space, one) for one in listed(diagnosis.unix(), "unix", counts, result.notes)]
+        except OSError as error:
+            result.notes.append(f"connections in the network namespace {space.number} (of process {space.pid}): "
+                                f"{error.strerror}")
     result.found += unix_connections(known, places, local)
     return result
 
@@ -108,16 +105,6 @@ def within(space: Namespace, open_: Open) -> Diagnosis:
             os.close(descriptor)
 
 
-def socket_table(known: Knowledge, notes: list[str]) -> int | None:
-    """Return the kernel's table of the stamps of sockets."""
-    try:
-        return bpf.obj_get(Path(known.tables, "sockets"))
-    except OSError as error:
-        notes.append(f"the stamps that sockets carry themselves: {error.strerror} at {known.tables}/sockets; "
-                     "judged is only who holds them")
-        return None
-
-
 def listed(sockets: Iterator[T], words: str, counts: Counts, notes: list[str]) -> list[T]:
     """Return the sockets of a list, or none and a note where the kernel does not give it."""
     found: list[T] = []
@@ -126,9 +113,9 @@ def listed(sockets: Iterator[T], words: str, counts: Counts, notes: list[str]) -
             counts.sockets += 1
             found.append(one)
     except OSError as error:
-        if words == "mptcp" and error.errno in (errno.ENOENT, errno.EINVAL):
-            return []           # a kernel without it; its subflows are TCP sockets like any other
-        module = {"unix": "unix_diag", "udp": "udp_diag"}.get(words, "tcp_diag")
+        if words in ("mptcp", "udplite") and error.errno in (errno.ENOENT, errno.EINVAL):
+            return []           # a kernel without it; what it has of MPTCP are TCP sockets besides
+        module = {"unix": "unix_diag", "tcp": "tcp_diag", "mptcp": "mptcp_diag"}.get(words, "udp_diag")
         notes.append(f"{words} sockets: the kernel does not list them ({error.strerror}); modprobe {module}")
     return found
 
@@ -140,22 +127,23 @@ def inet_connections(known: Knowledge, space: Namespace, diagnosis: Diagnosis, s
     sockets: list[tuple[int, InetSocket]] = []
     wanted = {protocol for protocol, _ in known.endpoints}
     for family in (socket.AF_INET, socket.AF_INET6):
-        for protocol, words in ((TCP, "tcp"), (UDP, "udp"), (MPTCP, "mptcp")):
-            if (TCP if protocol == MPTCP else protocol) not in wanted:
+        for protocol, name in PROTOCOLS.items():
+            if RULED_AS.get(protocol, protocol) not in wanted:
                 continue
             table = storages if protocol != MPTCP else None
-            for one in listed(diagnosis.inet(family, protocol, storages=table), words, counts, notes):
+            for one in listed(diagnosis.inet(family, protocol, storages=table), name, counts, notes):
                 if protocol == MPTCP:
                     multipath.add(one.inode)
                 else:
-                    sockets.append((protocol, one))
+                    sockets.append((RULED_AS.get(protocol, protocol), one))
     ends = {(protocol, plain(one.local), plain(one.remote)): one for protocol, one in sockets}
     for protocol, one in sockets:
         address, port = plain(one.remote)
         demands = known.endpoint(protocol, address, port)
         if demands:
             other = ends.get((protocol, plain(one.remote), plain(one.local)))
-            yield Connection(space, one.inode, demands, one, one.inode in multipath, other_end=other)
+            yield Connection(space, one.inode, demands, one, one.inode in multipath, storages is not None,
+                             other_end=other)
 
 
 def plain(end: tuple[Address, int]) -> tuple[Address, int]:

@@ -71,7 +71,6 @@ class Knowledge:
     tier: str = ""
     pid: int = 0                # of the daemon
     cgroup: str = "/"           # whose sockets are judged, from the root of the cgroup-v2 tree
-    tables: str = ""            # where the kernel's tables are pinned
     rules: tuple[RuleFacts, ...] = ()
     checkpoints: tuple[CheckpointFacts, ...] = ()
     bits: Mapping[int, str] = field(default_factory=dict)

@@ -27,10 +27,11 @@ PIDS_SHOWN = 10
 class Survey:
     """Looks at this host once, beside the daemon, so that the daemon is not kept from its work (decision 0012)."""
 
-    def __init__(self, ask: Ask, naming: Naming, open_: Open = Diagnosis) -> None:
-        """Learn what the daemon knows. Raises ControlError."""
+    def __init__(self, ask: Ask, naming: Naming, sockets: int | None = None, open_: Open = Diagnosis) -> None:
+        """Learn what the daemon knows; `sockets` is its table of what sockets carry. Raises ControlError."""
         self.ask = ask
         self.naming = naming
+        self.sockets = sockets
         self.open = open_
         self.began_s = time.monotonic()
         self.known = learn(ask)
@@ -46,7 +47,8 @@ class Survey:
         walk = walk_trees(known, [*self.places.trees.values()], self.own_stamps(), report.counts)
         self.places.inside = walk.inside
         pids = psutil.pids()
-        self.connections = connections(known, self.places, namespaces(pids), report.counts, self.open)
+        self.connections = connections(known, self.places, namespaces(pids), report.counts, self.sockets,
+                                       self.open)
         holdings = Searcher(self.places, self.tables, self.inodes(), report.counts, known.pid).search(pids)
         if not refresh_stamps(known, self.ask):
             raise ControlError("the rules were changed during the audit", "once more: nbsp audit")

@@ -44,7 +44,7 @@ def refresh_stamps(known: Knowledge, ask: Ask) -> bool:
 def heard(reply: Mapping[str, Any]) -> Knowledge:
     """Return a reply as typed objects."""
     known = Knowledge(
-        int(reply["generation"]), str(reply["tier"]), int(reply["pid"]), str(reply["cgroup"]), str(reply["tables"]),
+        int(reply["generation"]), str(reply["tier"]), int(reply["pid"]), str(reply["cgroup"]),
         tuple(RuleFacts(one["id"], one["resource"], tuple(one["only_through"]), one["mode"], one["owner"])
               for one in reply["rules"]),
         tuple(CheckpointFacts(one["name"], one["exe"], (one["dev"], one["ino"]), one["uid"], one["user"], one["unit"],

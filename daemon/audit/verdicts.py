@@ -184,14 +184,17 @@ class Verdicts:
         place = {"access": "connect", "protocol": protocol, "local": local, "remote": remote,
                  "namespace": connection.namespace.number, "cookie": inet.cookie, "socket_stamps": tuple(sorted(own))}
         by_itself = self.known.unmet(connection.demands, CONNECT, own)
+        is_known = connection.is_stamp_known        # else only the holders count
         words = f"{protocol} {local} -> {remote}"
         found = []
         for facts, fd in holders:
             by_holder = self.known.unmet(connection.demands, CONNECT, self.stamps(facts))
-            rules = by_holder or by_itself
+            rules = by_holder or (by_itself if is_known else ())
             if not rules:
                 continue
-            if by_holder and by_itself:
+            if by_holder and not is_known:
+                words_now, remedy = words, "nbsp audit --close, or " + self.end_it(facts)
+            elif by_holder and by_itself:
                 words_now, remedy = f"{words}, older than the rules", "nbsp audit --close, or " + self.end_it(facts)
             elif by_holder:
                 words_now = f"{words}, connected by a checkpoint ({', '.join(sorted(own))}) and in other hands now"
@@ -201,7 +204,7 @@ class Verdicts:
                 remedy = "its packets are refused; let it connect anew: " + self.end_it(facts)
             found.append(self.finding(Kind.CONNECTION, facts, rules, words_now, fd=fd, accepted=not by_holder,
                                       harmless=not by_holder, remedy=remedy, **place))
-        if not holders and by_itself:
+        if not holders and by_itself and is_known:
             found.append(self.finding(
                 Kind.CONNECTION, None, by_itself, f"{words}, held by no descriptor: it is on its way between two "
                 "processes, or registered with an io_uring", remedy="nbsp audit --close", **place))

@@ -33,7 +33,8 @@ def audit(socket: Path, is_closing: bool) -> Answer:
         if os.geteuid() != 0:
             client.ask("ping")      # who may not ask either hears that first
             raise HostError("an audit looks into every process, and only root may", "sudo nbsp audit")
-        survey = Survey(client.ask, Naming(Host().user, unit_of))
+        client.ask("audit", limit=0, sockets=True)
+        survey = Survey(client.ask, Naming(Host().user, unit_of), client.take_descriptor())
         report = survey.look()
         if is_closing:
             report = survey.close()

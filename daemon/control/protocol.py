@@ -17,6 +17,14 @@ CONTROLS = {code: None for code in range(32)} | {127: None}
 Reply = dict[str, Any]
 
 
+class WithDescriptor(Reply):
+    """A reply that an open descriptor goes with (SCM_RIGHTS); whoever sends it closes that."""
+
+    def __init__(self, reply: Reply, descriptor: int) -> None:
+        super().__init__(reply)
+        self.descriptor = descriptor
+
+
 class Role(Enum):
     """What a peer may do: nothing, look, or change."""
 
@@ -52,7 +60,7 @@ VERBS: dict[str, Verb] = {
                                   "write": Field(str), "exec": Field(str), "connect": Field(str),
                                   "proto": Field(str)}),
     "lineage": Verb(Role.VIEWER, {"pid": Field(int, required=True)}),
-    "audit": Verb(Role.VIEWER, {"offset": Field(int), "limit": Field(int)}),
+    "audit": Verb(Role.VIEWER, {"offset": Field(int), "limit": Field(int), "sockets": Field(bool)}),
     "reload": Verb(Role.CHANGER, {"confirm_within_s": Field(float)}),
     "confirm": Verb(Role.CHANGER, {}),
     "rollback": Verb(Role.CHANGER, {}),

@@ -19,8 +19,8 @@ from typing import Iterator, Union
 
 Address = Union[IPv4Address, IPv6Address]
 
-TCP, UDP, MPTCP = socket.IPPROTO_TCP, socket.IPPROTO_UDP, 262
-PROTOCOLS = {TCP: "tcp", UDP: "udp", MPTCP: "mptcp"}
+TCP, UDP, UDPLITE, MPTCP = socket.IPPROTO_TCP, socket.IPPROTO_UDP, 136, 262
+PROTOCOLS = {TCP: "tcp", UDP: "udp", UDPLITE: "udplite", MPTCP: "mptcp"}
 ESTABLISHED, TIME_WAIT, CLOSE, LISTEN, NEW_SYN_RECV = 1, 6, 7, 10, 12
 # what is connected, or becomes so: neither a name that is listened at, nor what is only remembered of a dead connection
 CONNECTED = 0xFFF & ~(1 << TIME_WAIT | 1 << CLOSE | 1 << LISTEN)

@@ -215,10 +215,9 @@ class Enforcer:
         return {pid: (ticks, tuple(names[bit] for bit in sorted(bits) if bit in names))
                 for pid, (ticks, bits) in stamping.read_stamps(self.tables).items()}
 
-    @property
-    def table_folder(self) -> Path:
-        """Return where the kernel's tables are pinned."""
-        return self.tables.folder
+    def open_sockets(self) -> int:
+        """Return a descriptor, for reading only, of the table of what sockets carry. Raises OSError."""
+        return bpf.obj_get(self.tables.folder / "sockets", bpf.BPF_F_RDONLY)
 
     # -- interfaces
 

@@ -30,7 +30,7 @@ NAMING = Naming(lambda uid: {0: "root", 1000: "alice"}.get(uid, ""),
 
 def knowledge(**changes: Any) -> Knowledge:
     """Return one rule on 127.0.0.1:5432, without anybody who is stamped."""
-    known = Knowledge(3, "lsm", 1, "/", "/nowhere", RULES, (POOLER,), {4: "pooler"})
+    known = Knowledge(3, "lsm", 1, "/", RULES, (POOLER,), {4: "pooler"})
     known.endpoints = {(6, 5432): {(128, address_bits(ip_address("127.0.0.1"))): DEMANDS}}
     for name, value in changes.items():
         setattr(known, name, value)

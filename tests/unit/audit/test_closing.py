@@ -13,6 +13,7 @@ from nbspd.audit.connections import Namespace
 from nbspd.audit.finding import Closing
 from nbspd.audit.verdicts import Closable
 from nbspd.errors import ControlError
+from nbspd.kernel.sock_diag import UDPLITE
 
 from .made import CLIENT, SERVER, FakeDiagnosis, connection
 
@@ -47,6 +48,13 @@ def test_both_ends_are_ended_the_other_one_first() -> None:
     assert diagnosis.destroyed == [SERVER]
     assert daemon.told == [{"verb": "close", "proto": "tcp", "local": "127.0.0.1:40000", "remote": "127.0.0.1:5432",
                             "holders": [77, 78]}]
+
+
+def test_udp_lite_is_announced_as_udp_and_ended_as_what_it_is() -> None:
+    daemon, diagnosis, lite = Daemon(), FakeDiagnosis(), replace(CLIENT, protocol=UDPLITE)
+    done = close(daemon, diagnosis, replace(ONE, connection=connection(lite)))
+    assert done.closed and done.protocol == "udplite" and daemon.told[0]["proto"] == "udp"
+    assert diagnosis.destroyed == [lite]
 
 
 def test_nothing_is_ended_that_is_not_taken_down() -> None:

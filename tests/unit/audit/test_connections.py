@@ -7,30 +7,26 @@ import os
 import socket
 from dataclasses import replace
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nbspd.audit import connections as module
 from nbspd.audit.connections import Connections, Namespace, connections, namespaces
 from nbspd.audit.finding import Counts
 from nbspd.audit.knowledge import Knowledge, Protected
 from nbspd.audit.places import MountTables, Places
-from nbspd.kernel.sock_diag import MPTCP, TCP, UDP, UnixSocket
+from nbspd.kernel.sock_diag import MPTCP, TCP, UDP, UDPLITE, UnixSocket
 
 from .made import CLIENT, CONNECT, DEMANDS, HERE, SERVER, FakeDiagnosis, knowledge
 
 INET, INET6 = socket.AF_INET, socket.AF_INET6
-NO_TABLE = "the stamps that sockets carry themselves"
+TABLE = 1000        # a descriptor that only the fake is given
 
 
 def look(known: Knowledge, diagnosis: FakeDiagnosis, spaces: Any = (HERE,),
          counts: Counts | None = None) -> Connections:
-    found = connections(known, Places(known, MountTables().own), spaces, counts or Counts(),
-                        diagnosis)      # type: ignore[arg-type]
-    assert found.notes.pop(0).startswith(NO_TABLE)
-    return found
+    return connections(known, Places(known, MountTables().own), spaces, counts or Counts(), TABLE,
+                       diagnosis)      # type: ignore[arg-type]
 
 
 def test_the_end_that_went_to_the_protected_one() -> None:
@@ -53,6 +49,16 @@ def test_multipath_tcp_is_its_subflow() -> None:
     master = replace(CLIENT, protocol=MPTCP, cookie=99)
     one, = look(knowledge(), FakeDiagnosis({(INET, TCP): [CLIENT], (INET, MPTCP): [master]})).found
     assert one.inet == CLIENT and one.is_multipath
+
+
+def test_udp_lite_counts_as_udp() -> None:
+    known = knowledge()
+    known.endpoints[17, 5432] = known.endpoints.pop((6, 5432))
+    lite = replace(CLIENT, protocol=UDPLITE)
+    one, = look(known, FakeDiagnosis({(INET, UDPLITE): [lite], (INET, TCP): [CLIENT]})).found
+    assert one.inet == lite
+    missing: dict[tuple[int, int], Any] = {(INET, UDPLITE): OSError(errno.ENOENT, "none")}
+    assert look(known, FakeDiagnosis(missing)).notes == []
 
 
 def test_protocols_without_rules_are_not_asked_for() -> None:
@@ -95,7 +101,7 @@ def test_unix_sockets_by_the_inode_that_their_peer_is_bound_to() -> None:
 def test_peers_in_another_namespace_are_found() -> None:
     known = knowledge(unix_names={b"\0name": DEMANDS})
     one, other = FakeDiagnosis(unix=[unix(1, peer=2)]), FakeDiagnosis(unix=[unix(2, b"\0name", 1)])
-    found = connections(known, Places(known, {}), [HERE, Namespace(HERE.number + 1, 0)], Counts(),
+    found = connections(known, Places(known, {}), [HERE, Namespace(HERE.number + 1, 0)], Counts(), TABLE,
                         lambda _fd, each=iter([one, other]): next(each))   # type: ignore[arg-type, return-value, misc]
     assert [each.inode for each in found.found] == [1]
 
@@ -126,14 +132,8 @@ def test_a_namespace_is_entered_by_its_descriptor() -> None:
         os.fstat(diagnosis.opened[1])       # and closed again
 
 
-def test_the_table_of_the_sockets_stamps(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Path] = []
-
-    def get(path: Path) -> int:
-        asked.append(path)
-        return os.open("/dev/null", os.O_RDONLY)
-    monkeypatch.setattr(module.bpf, "obj_get", get)
-    known = knowledge()
-    found = connections(known, Places(known, {}), [HERE], Counts(), FakeDiagnosis())    # type: ignore[arg-type]
-    assert found.notes == []
-    assert asked == [Path("/nowhere/sockets")]
+def test_without_the_table_of_what_sockets_carry_that_is_said() -> None:
+    known, diagnosis = knowledge(), FakeDiagnosis({(INET, TCP): [CLIENT]})
+    found = connections(known, Places(known, {}), [HERE], Counts(), None, diagnosis)    # type: ignore[arg-type]
+    assert found.notes[0].startswith("the stamps that sockets carry themselves: ") and not found.found[0].is_stamp_known
+    assert look(known, diagnosis).found[0].is_stamp_known

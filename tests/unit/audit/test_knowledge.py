@@ -58,7 +58,7 @@ class Daemon:
         objects, total = page(self.bound, offset, limit)
         facts = facts_json(self.bound) if offset == 0 and limit else {}
         stamps = stamps_json({44: (500, ("pooler",))}) if offset == 0 else []
-        return {"generation": generation, "tier": "lsm", "pid": 5, "cgroup": "/", "tables": "/pins", **facts,
+        return {"generation": generation, "tier": "lsm", "pid": 5, "cgroup": "/", **facts,
                 "stamps": stamps, "objects": objects, "total": total}
 
 
@@ -66,7 +66,7 @@ class Daemon:
 def test_everything_arrives_in_pages_of_any_size(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(told, "PAGE", size)
     known = learn(Daemon(4))
-    assert (known.generation, known.tier, known.pid, known.tables) == (4, "lsm", 5, "/pins")
+    assert (known.generation, known.tier, known.pid, known.cgroup) == (4, "lsm", 5, "/")
     assert known.rules[0].id == "r" and known.rules[0].only_through == ("pooler",) and known.rules[0].mode == "audit"
     checkpoint = known.checkpoints[0]
     assert (checkpoint.object, checkpoint.uid, checkpoint.cgroup) == ((1, 2), 0, "/system.slice/p.service")

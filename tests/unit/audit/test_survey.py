@@ -22,6 +22,7 @@ from .test_places import seen
 from .test_places import MountTables
 
 HOLD = "import os, sys; f = open(sys.argv[1]); r, w = os.pipe(); print(flush=True); input()"
+TABLE = 1000        # a descriptor that only the fake is given
 STAMPED = (1 << 4).to_bytes(64, "little")
 
 
@@ -31,7 +32,7 @@ class Daemon:
     def __init__(self, tree: Path) -> None:
         dev, ino = seen(tree, MountTables().own).objects[0]
         self.reply: dict[str, Any] = {
-            "generation": 3, "tier": "socket", "pid": os.getppid(), "cgroup": "/", "tables": "/nowhere", "total": 2,
+            "generation": 3, "tier": "socket", "pid": os.getppid(), "cgroup": "/", "total": 2,
             "rules": [{"id": "r", "resource": "db", "only_through": ["pooler"], "mode": "enforce", "owner": ""}],
             "checkpoints": [{"name": "pooler", "exe": "/usr/bin/true", "dev": 0, "ino": 0, "uid": None, "user": "",
                              "unit": "", "cgroup": "", "after": [], "stamp": "children"}],
@@ -81,7 +82,8 @@ def socket_of(holder: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def survey(daemon: Daemon, diagnosis: FakeDiagnosis | None = None) -> Survey:
-    return Survey(daemon, NAMING, diagnosis or FakeDiagnosis({(2, 6): [CLIENT, SERVER]}))      # type: ignore[arg-type]
+    found = diagnosis or FakeDiagnosis({(2, 6): [CLIENT, SERVER]})
+    return Survey(daemon, NAMING, TABLE, found)      # type: ignore[arg-type]
 
 
 def test_what_one_process_holds_is_found_and_closed(tree: Path, holder: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +155,7 @@ def test_what_was_not_looked_at_is_said(tree: Path, holder: int, monkeypatch: py
     monkeypatch.setattr(Survey, "is_elsewhere", lambda _self: True)
     notes = "\n".join(survey(daemon).look().not_looked_at)
     for words in (f"{tree}/moved: it leads elsewhere now", f"2 processes may not be looked into, nor what they hold: "
-                  f"{1 << 30}, ", "different mounts", "the stamps that sockets carry themselves"):
+                  f"{1 << 30}, ", "different mounts"):
         assert words in notes
 
 

@@ -162,6 +162,14 @@ def test_a_connection_that_no_descriptor_holds() -> None:
     assert judged(knowledge(), connection(), closed=(5,)) == ([], [])       # somebody may hold it whom we cannot see
 
 
+def test_where_a_socket_cannot_be_asked_its_holders_count() -> None:
+    unknown = connection(is_stamp_known=False)
+    assert judged(stamped(knowledge(), pooler()), unknown, pooler()) == ([], [])
+    (one,), closable = judged(knowledge(), unknown, process())
+    assert not one.harmless and len(closable) == 1
+    assert judged(knowledge(), unknown) == ([], [])
+
+
 def test_who_holds_it_has_ended() -> None:
     found = holdings(sockets={900: [(process(), 4)]})
     assert verdicts(knowledge(), found, 77).of_connections([connection()]) == ([], [])

@@ -21,12 +21,13 @@ Start = Callable[..., FakeDaemon]
 def run(nbsp: Runner, start_daemon: Start, tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
     """Run nbsp audit, which finds what it is told, before and after closing."""
-    start_daemon(ping=lambda _: {})
+    daemon = start_daemon(audit=lambda _: {})
     monkeypatch.setattr("os.geteuid", lambda: 0)
 
     def start(found: Report, *words: str, after: Report | None = None) -> Outcome:
         class Fake:
-            def __init__(self, ask: Any, naming: Any) -> None:
+            def __init__(self, ask: Any, naming: Any, sockets: int | None) -> None:
+                assert daemon.asked[-1] == {"verb": "audit", "limit": 0, "sockets": True} and sockets is None
                 assert callable(ask) and naming.user(1 << 30) == "" and naming.unit("/a/b.service") == "b.service"
 
             def look(self) -> Report:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import pytest
 
 from nbspd import audited
 from nbspd.audit.told import learn
-from nbspd.control.client import Refusal
+from nbspd.control.client import Client, Refusal
 from nbspd.control.peer import Peer, authorise
-from nbspd.errors import ControlError, JournalError
+from nbspd.control.protocol import Request
+from nbspd.errors import ControlError, JournalError, LoadError
 
 from ..audit.test_knowledge import Daemon
 from .running import Running, kinds, records
@@ -25,7 +27,7 @@ def test_what_an_audit_is_told(running: Running) -> None:
     running.enforcer.stamps[77] = ("pooler",)
     known = learn(running.ask)
     assert (known.generation, known.tier, known.pid, known.cgroup) == (1, "lsm", os.getpid(), "/")
-    assert known.tables == "/sys/fs/bpf/fake" and known.rules[0].only_through == ("pooler",)
+    assert known.rules[0].only_through == ("pooler",)
     assert known.checkpoints[0].exe == "/usr/bin/true" and known.stamps[77].names == {"pooler"}
     assert list(known.endpoints) == [(6, 5432)]
     reply = running.ask("audit", offset=1, limit=5)
@@ -34,6 +36,37 @@ def test_what_an_audit_is_told(running: Running) -> None:
     assert running.ask("audit", offset=-3)["offset"] == 0
     reply = running.ask("audit", limit=0)
     assert reply["objects"] == [] and "rules" not in reply and len(reply["stamps"]) == 1
+
+
+def test_the_table_of_what_sockets_carry_goes_with_a_reply(running: Running) -> None:
+    before = os.listdir("/proc/self/fd")
+    found: list[tuple[int, bool]] = []
+
+    def ask() -> None:
+        with Client(running.settings.control_socket) as client:
+            client.ask("audit", limit=0, sockets=True)
+            descriptor = client.take_descriptor()
+            assert descriptor is not None and client.take_descriptor() is None
+            found.append((os.fstat(descriptor).st_rdev, os.get_inheritable(descriptor)))
+            os.close(descriptor)
+            client.ask("audit", limit=0, sockets=True)      # not taken: closed with the connection
+    thread = threading.Thread(target=ask)
+    thread.start()
+    while thread.is_alive():
+        running.turn(0.01)
+    running.turn(0.05)
+    assert found == [(os.stat("/dev/null").st_rdev, False)] and os.listdir("/proc/self/fd") == before
+
+
+def test_a_table_that_cannot_be_had(running: Running) -> None:
+    running.enforcer.failure = LoadError("odd")
+    with pytest.raises(Refusal, match="does not give the table"):
+        running.ask("audit", sockets=True)
+
+
+def test_the_table_is_for_root(running: Running) -> None:
+    with pytest.raises(ControlError, match="root alone"):
+        running.service.answers.answer(Peer(5, 1000, 44), Request("audit", {"sockets": True}))
 
 
 def test_the_guarded_cgroup(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
