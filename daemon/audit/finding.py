@@ -15,6 +15,8 @@ class Kind(str, Enum):
     RING = "ring"                   # registered with io_uring
     CONNECTION = "connection"       # TCP, UDP or MPTCP, to a protected endpoint
     UNIX = "unix"                   # a connection to a protected unix socket
+    GRIP = "grip"                   # on a process that carries stamps: it is traced, or its memory is open
+    LOOP = "loop"                   # a block device that stands on something protected
     PROGRAM = "program"             # a protected program that runs
     UNSTAMPED = "unstamped"         # a checkpoint's program that runs without its stamp
     REPLACED = "replaced"           # a checkpoint's program is another file than the one that was bound

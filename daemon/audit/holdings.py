@@ -20,6 +20,7 @@ NOTES_MAX = 20
 SOCKET = re.compile(r"socket:\[(\d+)\]")
 RING_FILE = re.compile(r"^\s*\d+: (/.*)$", re.MULTILINE)
 RING_COUNT = re.compile(r"^UserFiles:\s*(\d+)", re.MULTILINE)
+MEMORY = re.compile(r"/(\d+)/(?:task/\d+/)?mem$")
 IN_FLIGHT = re.compile(r"^scm_fds:\s*([1-9]\d*)", re.MULTILINE)
 EITHER = Access.READ | Access.WRITE
 
@@ -44,6 +45,7 @@ class Holdings:
     """What was found in all processes."""
 
     held: list[Hold] = field(default_factory=list)
+    memories: list[tuple[ProcessFacts, int, int]] = field(default_factory=list)     # who, descriptor, whose memory
     sockets: dict[int, list[tuple[ProcessFacts, int]]] = field(default_factory=dict)    # by inode: who, descriptor
     processes: dict[int, ProcessFacts] = field(default_factory=dict)
     exes: dict[int, tuple[tuple[Object, ...], Place | None]] = field(default_factory=dict)
@@ -123,6 +125,9 @@ class Searcher:
         if info is None:
             return
         mount = table.get(info.mount)
+        memory = MEMORY.search(one.link) if mount is not None and mount.fstype == "proc" else None
+        if memory is not None:
+            self.found.memories.append((process.facts, one.fd, int(memory[1])))
         if mount is not None and not self.places.devices and mount.dev not in self.places.superblocks:
             return
         facts = None

@@ -99,6 +99,7 @@ class Places:
 
     def __init__(self, known: Knowledge, table: Table) -> None:
         """`table` are our own mounts; what the rules name is looked at once more, and compared with what is bound."""
+        self.known = known
         self.objects = dict(known.objects)
         self.names: dict[Place, Protected] = {}
         self.trees: dict[Place, Protected] = {}

@@ -15,8 +15,10 @@ from .checkpoints import checkpoint_findings
 from .closing import close_all
 from .connections import Connections, Open, connections, namespaces
 from .finding import Closing, Counts, Report
+from .grips import grip_findings
 from .holdings import Holdings, Searcher
 from .links import link_findings, walk_trees
+from .loops import loop_findings
 from .places import MountTables, Places
 from .told import Ask, learn, refresh_stamps
 from .verdicts import Closable, Naming, Verdicts
@@ -49,12 +51,14 @@ class Survey:
         pids = psutil.pids()
         self.connections = connections(known, self.places, namespaces(pids), report.counts, self.sockets,
                                        self.open)
-        holdings = Searcher(self.places, self.tables, self.inodes(), report.counts, known.pid).search(pids)
+        searcher = Searcher(self.places, self.tables, self.inodes(), report.counts, known.pid)
+        holdings = searcher.search(pids)
         if not refresh_stamps(known, self.ask):
             raise ControlError("the rules were changed during the audit", "once more: nbsp audit")
         verdicts = Verdicts(known, holdings, self.naming)
         found, self.closable = verdicts.of_connections(self.connections.found)
-        report.findings = [*found, *verdicts.of_files(), *checkpoint_findings(verdicts, self.tables.own),
+        report.findings = [*found, *verdicts.of_files(), *grip_findings(verdicts),
+                           *loop_findings(searcher, self.tables.own), *checkpoint_findings(verdicts, self.tables.own),
                            *link_findings(known, walk)]
         report.not_looked_at = [*self.unknown(holdings), *self.connections.notes, *walk.notes]
         report.seconds = time.monotonic() - self.began_s

@@ -227,6 +227,15 @@ def test_programs_that_run(host: Host, keeper: Keeper) -> None:
     assert unstamped["kind"] == "unstamped" and unstamped["harmless"] and "not as nobody" in unstamped["what"]
 
 
+def test_a_grip_on_a_checkpoint(host: Host, keeper: Keeper) -> None:
+    without_rules(host)
+    pooler = host.actor("pooler")
+    pid = keeper.keep("f = open(f'/proc/{sys.argv[1]}/mem', 'rb')", str(pooler.pid))
+    host.apply(DB, id="gripped")
+    found, = of(audit(host), pid)
+    assert (found["kind"], found["only_through"]) == ("grip", ["pooler"]) and f"pooler[{pooler.pid}]" in found["what"]
+
+
 def test_nothing_is_found_when_nothing_is_held(host: Host) -> None:
     host.apply({"tcp": ["127.0.0.1:5999"]}, id="clean")
     done = host.daemon.nbsp("audit")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -17,23 +16,10 @@ from nbspd.audit.places import MountTables, Places
 from nbspd.audit.processes import Descriptor, DescriptorInfo, OpenProcess, Vanished, parse_fdinfo
 from nbspd.kernel.mounts import Mount
 
+from .conftest import Start
 from .made import DEMANDS, EXEC, READ, WRITE, knowledge, process
 from .test_places import seen
-from .test_processes import HOLD, start, stop
-
-Start = Callable[..., int]
-
-
-@pytest.fixture
-def running() -> Iterator[Start]:
-    children: list[subprocess.Popen[str]] = []
-
-    def run(text: str, *arguments: str | Path) -> int:
-        children.append(start(text, *arguments))
-        return children[-1].pid
-    yield run
-    for child in children:
-        stop(child)
+from .test_processes import HOLD
 
 
 @pytest.fixture
