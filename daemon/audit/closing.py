@@ -16,9 +16,13 @@ from .finding import Closing
 from .verdicts import Closable, shown
 
 NO_DESTROY = "this kernel cannot end sockets: it was built without CONFIG_INET_DIAG_DESTROY"
-REASONS = {errno.EOPNOTSUPP: NO_DESTROY, errno.ENOENT: "it had ended already",
-           errno.ESTALE: "another connection has its addresses by now", errno.EPERM: "the kernel refuses it to us",
-           errno.EINVAL: "the kernel does not know this request"}
+REASONS = {
+    errno.EOPNOTSUPP: NO_DESTROY,
+    errno.ENOENT: "it had ended already",
+    errno.ESTALE: "another socket has the same addresses, and the kernel finds that; end who holds it",
+    errno.ESRCH: "the process that led to its network namespace is gone; once more: nbsp audit",
+    errno.EPERM: "the kernel refuses it to us",
+    errno.EINVAL: "the kernel does not know this request"}
 ENDED = "ended"
 
 Ask = Callable[..., Mapping[str, Any]]
@@ -51,6 +55,8 @@ def close_one(one: Closable, ask: Ask, is_stamped: Callable[[InetSocket, Closabl
             try:
                 diagnosis.destroy(inet)
             except OSError as error:
+                if error.errno == errno.ENOENT and is_there(diagnosis, inet):
+                    raise OSError(errno.ESTALE, "the kernel finds another one") from error
                 if error.errno != errno.ENOENT or other_end != ENDED:     # else the other end's reset ended it
                     raise
             return result(True, other_end=other_end)
@@ -80,6 +86,14 @@ def close_other_end(one: Closable, diagnosis: Diagnosis, is_stamped: Callable[[I
     except OSError as error:
         return "ended already" if error.errno == errno.ENOENT else f"not ended: {error.strerror}"
     return ENDED
+
+
+def is_there(diagnosis: Diagnosis, inet: InetSocket) -> bool:
+    """Return whether exactly this socket is still connected.
+
+    The kernel looks it up by its addresses, and of several that share them (SO_REUSEPORT) finds one.
+    """
+    return any(one.cookie == inet.cookie for one in diagnosis.inet(inet.family, inet.protocol))
 
 
 def name_of(code: int) -> str:

@@ -16,6 +16,7 @@ from .knowledge import Demands, Knowledge, Protected
 from .places import Places
 
 OWN = "/proc/self/ns/net"
+GONE = "the process that led there is gone"
 RULED_AS = {MPTCP: TCP, UDPLITE: UDP}     # which rules count for it
 T = TypeVar("T", InetSocket, UnixSocket)
 Open = Callable[[int | None], Diagnosis]
@@ -29,13 +30,16 @@ class Namespace:
     pid: int            # 0: our own
 
     def open(self) -> int | None:
-        """Return a descriptor to enter it by, None for our own. Raises OSError; ESTALE when the process has left it."""
+        """Return a descriptor to enter it by, None for our own. Raises OSError; ESRCH when the process has left it."""
         if not self.pid:
             return None
-        descriptor = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise OSError(errno.ESRCH, GONE) from None
         if os.fstat(descriptor).st_ino != self.number:
             os.close(descriptor)
-            raise OSError(errno.ESTALE, "the process that led there is gone")
+            raise OSError(errno.ESRCH, GONE)
         return descriptor
 
 

@@ -82,6 +82,11 @@ class Closing:
     errno: str = ""                 # its name, where the kernel refused
     other_end: str = ""             # what became of the other end of the connection, where it is on this host
 
+    @property
+    def is_ended(self) -> bool:
+        """Return whether the connection is no more, by us or by itself."""
+        return self.closed or self.errno == "ENOENT"
+
 
 @dataclass
 class Counts:

@@ -42,7 +42,7 @@ class DescriptorInfo:
 
     flags: int
     mount: int              # id of the mount, 0 where it is not told
-    inode: int | None       # None before Linux 5.19
+    inode: int | None       # None before Linux 5.14
     text: str
 
 

@@ -79,7 +79,7 @@ class Survey:
             holders = [facts for facts, _ in holdings.sockets.get(other.inode, ())]
             return any(self.known.held(facts) for facts in holders)
         self.report.closings = close_all(closable, self.ask, is_stamped, self.open)
-        closed = {(one.protocol, one.local, one.remote) for one in self.report.closings if one.closed}
+        closed = {(one.protocol, one.local, one.remote) for one in self.report.closings if one.is_ended}
         self.report.findings = [one for one in self.report.findings
                                 if (one.protocol.replace("mptcp", "tcp"), one.local, one.remote) not in closed]
         self.report.seconds = time.monotonic() - self.began_s

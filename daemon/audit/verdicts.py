@@ -167,7 +167,7 @@ class Verdicts:
         whole = self.known.cgroup.rstrip("/")
         if connection.unix is not None and self.known.tier != "socket":
             return True
-        return facts.cgroup == whole or facts.cgroup.startswith(whole + "/")
+        return not whole or facts.cgroup == whole or facts.cgroup.startswith(whole + "/")
 
     def is_unheld(self, connection: Connection) -> bool:
         """Return whether a socket is alive and nobody has it: in flight between processes, or registered in a ring."""

@@ -38,7 +38,7 @@ def audit(socket: Path, is_closing: bool) -> Answer:
         report = survey.look()
         if is_closing:
             report = survey.close()
-    is_done = report.is_clean and all(one.closed for one in report.closings)
+    is_done = report.is_clean and all(one.is_ended for one in report.closings)
     return Answer(report.to_json(), words(report, is_closing), EXIT_OK if is_done else EXIT_TOLD)
 
 

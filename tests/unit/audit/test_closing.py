@@ -80,7 +80,7 @@ def test_another_end_that_cannot_be_ended(code: int, words: str) -> None:
 
 @pytest.mark.parametrize("code, name, words", [
     (errno.EOPNOTSUPP, "EOPNOTSUPP", NO_DESTROY), (errno.ENOENT, "ENOENT", "it had ended already"),
-    (errno.ESTALE, "ESTALE", "another connection has its addresses"), (errno.EPERM, "EPERM", "refuses it to us"),
+    (errno.ESTALE, "ESTALE", "another socket has the same addresses"), (errno.EPERM, "EPERM", "refuses it to us"),
     (errno.EIO, "EIO", "odd")])
 def test_what_the_kernel_refuses(code: int, name: str, words: str) -> None:
     daemon, diagnosis = Daemon(), FakeDiagnosis()
@@ -88,6 +88,13 @@ def test_what_the_kernel_refuses(code: int, name: str, words: str) -> None:
     done = close(daemon, diagnosis, replace(ONE, connection=connection()))
     assert not done.closed and done.errno == name and words in done.reason
     assert [each.get("failed", "").partition(":")[0] for each in daemon.told] == ["", name]       # and that is told
+
+
+def test_a_socket_that_the_kernel_does_not_find_and_that_is_there_all_the_same() -> None:
+    diagnosis = FakeDiagnosis({(2, 6): [SERVER, CLIENT]})       # another one with its addresses was found
+    diagnosis.failures[CLIENT.cookie] = OSError(errno.ENOENT, "gone")
+    done = close(Daemon(), diagnosis)
+    assert not done.is_ended and done.errno == "ESTALE" and "end who holds it" in done.reason
 
 
 def test_a_failure_that_cannot_be_told() -> None:
@@ -104,4 +111,4 @@ def test_a_failure_that_cannot_be_told() -> None:
 def test_a_namespace_that_is_gone() -> None:
     gone = replace(ONE, connection=replace(connection(), namespace=Namespace(4711, 1 << 30)))
     done = close(Daemon(), FakeDiagnosis(), gone)
-    assert not done.closed and done.errno == "ENOENT"
+    assert not done.is_ended and done.errno == "ESRCH" and "once more" in done.reason

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -181,10 +182,13 @@ def test_only_the_guarded_cgroup(cgroup: str, is_judged: bool) -> None:
     assert bool(found) == bool(closable) == is_judged
 
 
+def test_without_a_guarded_cgroup_it_is_everybody() -> None:
+    assert judged(knowledge(), connection(), process(cgroup=""))[0]     # as where no cgroup-v2 tree is in use
+
+
 def test_multipath_and_ipv6_in_words() -> None:
     (one,), _ = judged(knowledge(), connection(is_multipath=True), process())
     assert one.protocol == "mptcp"
-    from ipaddress import ip_address
     six = replace(CLIENT, remote=(ip_address("::1"), 5432), local=(ip_address("::ffff:10.0.0.1"), 1))
     (one,), _ = judged(knowledge(), connection(six), process())
     assert (one.local, one.remote) == ("10.0.0.1:1", "[::1]:5432")

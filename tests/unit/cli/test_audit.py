@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable
 
 import pytest
 
 from nbspd.audit import survey
-from nbspd.audit.finding import Report
+from nbspd.audit.finding import Holder, Kind, Report
 from nbspd.errors import ControlError
 
 from .replies import CLOSED, CONNECTION, DESCRIPTOR, NOT_CLOSED, PLACE, audit
@@ -64,8 +65,6 @@ def test_what_is_harmless_is_no_failure(run: Callable[..., Outcome]) -> None:
 
 
 def test_nobody_holds_it(run: Callable[..., Outcome]) -> None:
-    from dataclasses import replace
-    from nbspd.audit.finding import Holder, Kind
     done = run(audit(replace(DESCRIPTOR, kind=Kind.HARD_LINK, holder=Holder())))
     assert done.code == 1 and done.out.splitlines()[1].lstrip().startswith("-") and "as the last column" in done.out
 
@@ -85,6 +84,7 @@ def test_closing_that_failed(run: Callable[..., Outcome]) -> None:
 
 def test_a_closing_that_failed_is_told_even_when_nothing_else_is(run: Callable[..., Outcome]) -> None:
     assert run(audit(), "--close", after=audit(closings=(NOT_CLOSED,))).code == 1
+    assert run(audit(), "--close", after=audit(closings=(replace(NOT_CLOSED, errno="ENOENT"),))).code == 0
 
 
 def test_one_object(run: Callable[..., Outcome]) -> None:
