@@ -10,9 +10,10 @@ from typing import Any, Callable
 
 from . import __version__
 from .activation import Activation
+from .audited import closing, knowledge
 from .changes import Change
 from .control.peer import Peer
-from .control.protocol import PROTOCOL, Reply, Request
+from .control.protocol import PROTOCOL, Reply, Request, WithDescriptor
 from .control.timer import boot_time_s
 from .coverage import Coverage, absent_channels, whys
 from .errors import ControlError, JournalError, UsageError
@@ -54,6 +55,8 @@ class Answers:
         """Return the reply to a request from somebody who may ask it; None: later. Raises NbspdError."""
         answer: Callable[[Peer, Request], Reply | None] = getattr(self, f"on_{request.verb}")
         reply = answer(peer, request)
+        if isinstance(reply, WithDescriptor):
+            return WithDescriptor({"ok": True, **reply}, reply.descriptor)
         return None if reply is None else {"ok": True, **reply}
 
     # -- looking
@@ -162,6 +165,10 @@ class Answers:
         chain = [facts, *(each for each in ancestors(pid, 64) if each.pid != pid)]
         return {"pid": pid, "operator": self.operator(facts), "processes": [self.process_json(each) for each in chain]}
 
+    def on_audit(self, peer: Peer, request: Request) -> Reply:
+        """What an audit needs to know; it does its looking itself."""
+        return knowledge(self.settings, self.activation, peer, request)
+
     # -- changing
 
     def on_reload(self, peer: Peer, request: Request) -> Reply:
@@ -185,6 +192,14 @@ class Answers:
             raise UsageError(f"the reason is longer than {REASON_MAX} characters", "say it shorter")
         number = self.change(lambda: self.activation.detach(peer, reason))
         return {"generation": number, "by": peer.words(), "reason": reason}
+
+    def on_close(self, peer: Peer, request: Request) -> Reply:
+        """Take down that an audit closes a connection; it does so only after this."""
+        self.recorder.note(closing(self.activation, peer, request))
+        self.recorder.write()
+        if self.recorder.trouble or self.recorder.notes:
+            raise JournalError("the journal cannot be written, and nothing is closed without it", "see: nbsp status")
+        return {"generation": self.activation.number}
 
     # -- parts
 

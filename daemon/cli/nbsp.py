@@ -22,6 +22,7 @@ VERBS = {
     "journal": Entry(".journal", "journal", "what happened; journal verify checks the chain"),
     "explain": Entry(".explain", "explain", "why an access was or would be denied, and how to do it right"),
     "lineage": Entry(".lineage", "lineage", "a process's ancestry, operator and stamps"),
+    "audit": Entry(".audit", "audit", "what is older than the rules or held in spite of them; --close ends it"),
     "drill": Entry(".drill", "drill", "attempts the catalogue's bypasses here and reports"),
     "detach": Entry(".change", "detach", "end enforcement, journaled"),
     "completion": Entry(".completion", "completion", "the completion script of a shell"),

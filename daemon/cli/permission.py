@@ -12,7 +12,8 @@ from typing import NoReturn, Sequence
 from ..errors import ControlError, JournalError, Problem
 from ..paths import GROUP
 
-CHANGES = ("reload", "confirm", "rollback", "detach")    # for root alone; a test compares them with the protocol's
+# for root alone; a test compares them with the protocol's
+CHANGES = ("reload", "confirm", "rollback", "detach", "close")
 
 
 def user_name() -> str:

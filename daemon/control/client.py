@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import socket
+import struct
 import time
 from pathlib import Path
 from typing import Any, Iterator
@@ -16,6 +17,7 @@ from .protocol import REPLY_MAX_BYTES, Reply, encode
 
 CONTROL_SOCKET = RUNTIME / "control.sock"
 RETRY_S = 0.05
+DESCRIPTOR = struct.Struct("i")
 
 
 class Refusal(ControlError):
@@ -35,6 +37,7 @@ class Client:
         self.connection = connect(path, wait_s)
         self.connection.settimeout(timeout_s)
         self.received = bytearray()
+        self.descriptors: list[int] = []        # that came with replies and were not taken
 
     def __enter__(self) -> Client:
         return self
@@ -45,6 +48,12 @@ class Client:
     def close(self) -> None:
         """Hang up."""
         self.connection.close()
+        while self.descriptors:
+            os.close(self.descriptors.pop())
+
+    def take_descriptor(self) -> int | None:
+        """Return a descriptor that came with a reply, which is the caller's now; None when none did."""
+        return self.descriptors.pop() if self.descriptors else None
 
     def ask(self, verb: str, **fields: Any) -> Reply:
         """Return the daemon's reply; fields that are None are left out.
@@ -68,7 +77,7 @@ class Client:
     def read_line(self) -> bytes:
         """Return the next line without its end."""
         while b"\n" not in self.received:
-            data = self.connection.recv(1 << 16)
+            data = self.receive()
             if not data:
                 raise ConnectionError("it hung up")
             self.received += data
@@ -77,6 +86,18 @@ class Client:
         line, _, rest = bytes(self.received).partition(b"\n")
         self.received = bytearray(rest)
         return line
+
+    def receive(self) -> bytes:
+        """Return what arrives next, and keep a descriptor that comes with it.
+
+        socket.recv_fds of Python 3.11 forgets its flags.
+        """
+        data, extras, _, _ = self.connection.recvmsg(1 << 16, socket.CMSG_LEN(DESCRIPTOR.size),
+                                                     socket.MSG_CMSG_CLOEXEC)
+        for level, kind, value in extras:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS) and len(value) >= DESCRIPTOR.size:
+                self.descriptors.append(DESCRIPTOR.unpack_from(value)[0])
+        return data
 
     def follow(self, after: int, rule: str | None = None) -> Iterator[dict[str, Any]]:
         """Yield the journal's records after a sequence number, for ever, as they come."""

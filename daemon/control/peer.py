@@ -96,4 +96,4 @@ def authorise(peer: Peer, verb: str, viewers: int | None) -> None:
         raise ControlError(f"uid {peer.uid} may not talk to nbspd",
                            f"become root, or a member of the group {GROUP} to look at things")
     raise ControlError(f"{verb} changes the enforcement, and members of the group {GROUP} may only look",
-                       f"run it as root: sudo nbsp {verb}")
+                       f"run it as root: sudo nbsp {VERBS[verb].command or verb}")

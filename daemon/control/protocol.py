@@ -17,6 +17,14 @@ CONTROLS = {code: None for code in range(32)} | {127: None}
 Reply = dict[str, Any]
 
 
+class WithDescriptor(Reply):
+    """A reply that an open descriptor goes with (SCM_RIGHTS); whoever sends it closes that."""
+
+    def __init__(self, reply: Reply, descriptor: int) -> None:
+        super().__init__(reply)
+        self.descriptor = descriptor
+
+
 class Role(Enum):
     """What a peer may do: nothing, look, or change."""
 
@@ -35,10 +43,11 @@ class Field:
 
 @dataclass(frozen=True)
 class Verb:
-    """What a verb needs: the role of the peer and the fields of the request."""
+    """What a verb needs: the role of the peer and the fields of the request; and the command that asks for it."""
 
     role: Role
     fields: Mapping[str, Field]
+    command: str = ""           # "": that of its name
 
 
 VERBS: dict[str, Verb] = {
@@ -51,10 +60,14 @@ VERBS: dict[str, Verb] = {
                                   "write": Field(str), "exec": Field(str), "connect": Field(str),
                                   "proto": Field(str)}),
     "lineage": Verb(Role.VIEWER, {"pid": Field(int, required=True)}),
+    "audit": Verb(Role.VIEWER, {"offset": Field(int), "limit": Field(int), "sockets": Field(bool)}),
     "reload": Verb(Role.CHANGER, {"confirm_within_s": Field(float)}),
     "confirm": Verb(Role.CHANGER, {}),
     "rollback": Verb(Role.CHANGER, {}),
     "detach": Verb(Role.CHANGER, {"reason": Field(str, required=True)}),
+    "close": Verb(Role.CHANGER, {"proto": Field(str, required=True), "local": Field(str, required=True),
+                                 "remote": Field(str, required=True), "holders": Field(list, required=True),
+                                 "failed": Field(str)}, command="audit --close"),
 }
 
 
@@ -74,6 +87,10 @@ class Request:
         """Return a whole-number field, or None."""
         value = self.fields.get(name)
         return None if value is None else int(value)
+
+    def numbers(self, name: str) -> tuple[int, ...]:
+        """Return a field that is a list of whole numbers; none without it."""
+        return tuple(int(each) for each in self.fields.get(name) or ())
 
     def seconds(self, name: str) -> float | None:
         """Return a field that is a time in seconds, or None."""
@@ -111,9 +128,14 @@ def parse_request(line: bytes) -> Request:
 
 
 def is_of_type(value: object, wanted: type) -> bool:
-    """Return whether a JSON value is of a type; whole numbers are also fractions, booleans are no numbers."""
+    """Return whether a JSON value is of a type; whole numbers are also fractions, booleans are no numbers.
+
+    A list is one of whole numbers.
+    """
     if isinstance(value, bool):
         return wanted is bool
+    if wanted is list:
+        return isinstance(value, list) and all(is_of_type(each, int) for each in value)
     if wanted is float:
         return isinstance(value, (int, float)) and abs(value) < 1e15
     if wanted is int:

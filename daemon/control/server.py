@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import sys
 from pathlib import Path
 from typing import Callable
 
@@ -12,7 +13,8 @@ from ..errors import ControlError, NbspdError
 from .loop import READ, WRITE, Loop
 from .notify import inherited_socket
 from .peer import Peer, authorise, identify, viewers_group
-from .protocol import REPLY_MAX_BYTES, REQUEST_MAX_BYTES, Reply, Request, bug, encode, failure, parse_request
+from .protocol import (REPLY_MAX_BYTES, REQUEST_MAX_BYTES, Reply, Request, WithDescriptor, bug, encode, failure,
+                       parse_request)
 
 CLIENTS_MAX = 64
 
@@ -28,8 +30,25 @@ class Client:
         self.peer = peer
         self.received = b""
         self.to_send = memoryview(b"")
+        self.to_attach: int | None = None       # a descriptor that goes with the first byte of it
         self.parked: Request | None = None
         self.is_last = False        # nothing more is listened to; hung up on when it hangs up
+
+    def send(self) -> None:
+        """Send what the connection takes at once. Raises OSError."""
+        if self.to_attach is None:
+            sent = self.connection.send(self.to_send, socket.MSG_NOSIGNAL)
+        else:
+            attached = (socket.SOL_SOCKET, socket.SCM_RIGHTS, self.to_attach.to_bytes(4, sys.byteorder))
+            sent = self.connection.sendmsg([self.to_send], [attached], socket.MSG_NOSIGNAL)
+            self.forget_attached()
+        self.to_send = self.to_send[sent:]
+
+    def forget_attached(self) -> None:
+        """Close the descriptor that was to be sent, if any."""
+        if self.to_attach is not None:
+            os.close(self.to_attach)
+            self.to_attach = None
 
 
 class Server:
@@ -156,13 +175,14 @@ class Server:
         if len(data) > REPLY_MAX_BYTES:
             data = encode(failure(ControlError("the reply would be too long", "ask for one rule, or use a limit")))
         client.to_send = memoryview(data)
+        client.to_attach = reply.descriptor if isinstance(reply, WithDescriptor) else None
         self.flush(client)
 
     def flush(self, client: Client) -> None:
         """Send what is left to send."""
         try:
             while client.to_send:
-                client.to_send = client.to_send[client.connection.send(client.to_send, socket.MSG_NOSIGNAL):]
+                client.send()
             if client.is_last:      # closing now would take the reply away from it
                 client.connection.shutdown(socket.SHUT_WR)
         except BlockingIOError:
@@ -185,6 +205,7 @@ class Server:
         """Forget a client."""
         if self.clients.pop(client.connection.fileno(), None) is not None:
             self.loop.forget(client.connection)
+            client.forget_attached()
             client.connection.close()
 
     def close(self) -> None:

@@ -211,6 +211,16 @@ class Enforcer:
         names = self._bound.names.stamps
         return tuple(names[bit - 1] for bit in abi.Stamp.from_buffer_copy(value).list if bit - 1 in names)
 
+    def all_stamps(self) -> dict[int, tuple[int, tuple[str, ...]]]:
+        """Return start time in ticks and names of the stamps of every stamped process, by pid."""
+        names = self._bound.names.stamps if self._bound is not None else {}
+        return {pid: (ticks, tuple(names[bit] for bit in sorted(bits) if bit in names))
+                for pid, (ticks, bits) in stamping.read_stamps(self.tables).items()}
+
+    def open_sockets(self) -> int:
+        """Return a descriptor, for reading only, of the table of what sockets carry. Raises OSError."""
+        return bpf.obj_get(self.tables.folder / "sockets", bpf.BPF_F_RDONLY)
+
     # -- interfaces
 
     def interfaces(self) -> dict[int, str]:

@@ -10,7 +10,9 @@ from typing import Mapping
 from nbspd.errors import LoadError, NbspdError, Problem, RulesError
 from nbspd.paths import Settings
 from nbspd.rules.model import Rule
-from nbspd.rules.plan import Plan
+from nbspd.programs.bound import Binding, Bits, BoundCheckpoint
+from nbspd.programs.inspect import Key
+from nbspd.rules.plan import Clauses, Plan, network_bits
 
 SLOT = 1000
 
@@ -58,6 +60,11 @@ class FakeBound:
     plan: Plan
     names: FakeNames
     missing: tuple[str, ...] = ()
+    checkpoints: tuple[BoundCheckpoint, ...] = ()
+    inodes: Mapping[Key, Binding] = field(default_factory=dict)
+    slots: Mapping[tuple[Key, bytes], Binding] = field(default_factory=dict)
+    endpoints: Mapping[tuple[int, int, Bits], Clauses] = field(default_factory=dict)
+    sun_names: Mapping[bytes, Clauses] = field(default_factory=dict)
 
 
 @dataclass
@@ -152,7 +159,10 @@ class FakeEnforcer:
         if missing:
             raise RulesError([Problem(c.where, f"{c.exe} does not exist", "install it") for c in missing])
         rules = {numbers[rule.id]: rule for rule in plan.rules}
-        return FakeBound(plan, FakeNames(rules), self.missing)
+        endpoints = {(one.proto, one.port, network_bits(one.network)): one.clauses for one in plan.endpoints}
+        checkpoints = tuple(BoundCheckpoint(one, (1, os.stat(one.exe).st_ino, 0), None, None)
+                            for one in plan.checkpoints)
+        return FakeBound(plan, FakeNames(rules), self.missing, checkpoints, endpoints=endpoints)
 
     def adopt(self, bound: FakeBound, generation: int) -> None:
         assert generation == self.kernel.generation
@@ -183,6 +193,14 @@ class FakeEnforcer:
 
     def interface_appeared(self, index: int, name: str) -> None:
         self.appeared.append((index, name))
+
+    def open_sockets(self) -> int:
+        if self.failure is not None:
+            raise OSError(2, "No such file or directory")
+        return os.open("/dev/null", os.O_RDONLY)
+
+    def all_stamps(self) -> dict[int, tuple[int, tuple[str, ...]]]:
+        return {pid: (0, names) for pid, names in self.stamps.items()}
 
     def stamps_of(self, tgid: int) -> tuple[str, ...]:
         return self.stamps.get(tgid, ())

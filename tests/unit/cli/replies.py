@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from nbspd.audit.finding import Closing, Finding, Holder, Kind, Report
+
 TOTALS = {"hits": 12, "journaled": 7, "coalesced": 3, "lost": 1, "waiting": 1}
 NOTHING = {"hits": 0, "journaled": 0, "coalesced": 0, "lost": 0, "waiting": 0}
 
@@ -52,3 +54,22 @@ def coverage_rows(count: int) -> list[dict[str, str]]:
     return [{"rule": "db", "resource": "payroll-db", "family": "H4", "channel": f"channel-{number}",
              "state": "open" if number % 2 else "enforced", "reason": "no hook" if number % 2 else "",
              "words": f"channel number {number}"} for number in range(count)]
+
+
+HOLDER = Holder(77, 500, 1.5, "psql\x1b[2J", "/usr/bin/psql", 1000, "alice", "/user.slice", "session-3.scope", ())
+
+
+def audit(*findings: Finding, closings: tuple[Closing, ...] = (), notes: tuple[str, ...] = ()) -> Report:
+    """Return an audit that found something."""
+    return Report(3, "lsm", list(findings), list(closings), list(notes))
+
+
+CONNECTION = Finding(Kind.CONNECTION, HOLDER, "tcp 127.0.0.1:4 -> 127.0.0.1:5432, older than the rules", fd=4,
+                     access="connect", protocol="tcp", local="127.0.0.1:4", remote="127.0.0.1:5432", resource="db",
+                     rules=("db-rule",), only_through=("pooler",), remedy="nbsp audit --close")
+DESCRIPTOR = Finding(Kind.DESCRIPTOR, HOLDER, "descriptor 5 on /key", path="/key", fd=5, access="read", resource="key",
+                     rules=("key-rule",), remedy="end it when you may: kill 77")
+PLACE = Finding(Kind.DESCRIPTOR, HOLDER, "descriptor 6 on /key", harmless=True, remedy="nothing to do")
+CLOSED = Closing("tcp", "127.0.0.1:4", "127.0.0.1:5432", (77,), ("db-rule",), True, other_end="ended")
+NOT_CLOSED = Closing("tcp", "127.0.0.1:5", "127.0.0.1:5432", (), ("db-rule",), False, "this kernel cannot",
+                     "EOPNOTSUPP")

@@ -10,7 +10,7 @@ import pytest
 
 from nbspd.journal.record import GapRow, Record
 
-from .replies import CHANGE, DENIAL, LINEAGE, coverage_rows, status
+from .replies import CHANGE, CLOSED, CONNECTION, DENIAL, LINEAGE, audit, coverage_rows, status
 
 MANUAL = (Path(__file__).parents[3] / "docs/man/nbsp.1").read_text()
 
@@ -27,6 +27,7 @@ def test_every_part_of_a_record_is_described() -> None:
     assert {name for name in names if f'"{name}"' not in MANUAL} == set()
 
 
-@pytest.mark.parametrize("reply", [status(), CHANGE, DENIAL, LINEAGE, coverage_rows(1)])
+@pytest.mark.parametrize("reply", [status(), CHANGE, DENIAL, LINEAGE, coverage_rows(1),
+                                   audit(CONNECTION, closings=(CLOSED,)).to_json()])
 def test_every_key_is_described(reply: Any) -> None:
     assert {key for key in keys(reply) if f'"{key}"' not in MANUAL} == set()

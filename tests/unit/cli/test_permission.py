@@ -22,7 +22,8 @@ from .running import FakeDaemon, Runner
 
 NOBODY = 65534
 LOOKING = [("status",), ("status", "--wait", "5"), ("coverage",), ("journal",), ("journal", "--follow"),
-           ("explain", "1"), ("explain", "--read", "/etc/shadow"), ("lineage", "1")]
+           ("explain", "1"), ("explain", "--read", "/etc/shadow"), ("lineage", "1"), ("audit",),
+           ("audit", "--close")]
 CHANGING = [("reload",), ("confirm",), ("rollback",), ("detach", "--reason", "no more")]
 
 
@@ -105,7 +106,8 @@ def test_as_json(nbsp: Runner, closed: Path) -> None:
 
 
 def test_every_verb_that_asks_is_here() -> None:
-    assert {words[0] for words in LOOKING + CHANGING} == set(ASKED) - {"ping"} <= set(VERBS)
+    assert {words[0] for words in LOOKING + CHANGING} == set(ASKED) - {"ping", "close"} <= set(VERBS)
+    assert ASKED["close"].command == "audit --close"
     assert {name for name, verb in ASKED.items() if verb.role is Role.CHANGER} == set(permission.CHANGES)
 
 

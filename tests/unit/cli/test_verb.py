@@ -16,7 +16,7 @@ from .running import Runner
 
 ROOT = Path(__file__).parents[3]
 NOW = ("doctor", "check", "reload", "confirm", "rollback", "status", "coverage", "journal", "explain", "lineage",
-       "drill", "detach", "completion")
+       "audit", "drill", "detach", "completion")
 
 
 def every_command() -> list[tuple[str, ...]]:
@@ -45,7 +45,7 @@ def test_no_verb_is_a_usage_error(nbsp: Runner) -> None:
 
 
 @pytest.mark.parametrize("words", [("nonsense",), ("--nonsense",), ("check", "--nonsense"), ("lineage", "x"),
-                                   ("completion", "tcsh"), ("detach",), ("status", "--wait", "soon"), ("audit",)])
+                                   ("completion", "tcsh"), ("detach",), ("status", "--wait", "soon"), ("audit", "now")])
 def test_usage_errors(words: tuple[str, ...], nbsp: Runner) -> None:
     done = nbsp(*words)
     assert done.code == 2 and done.out == "" and "--help" in done.err

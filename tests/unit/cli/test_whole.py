@@ -42,9 +42,10 @@ def folder(tmp_path: Path, nbsp: Runner) -> Iterator[Path]:
 def test_what_is_answered_is_described(nbsp: Runner, folder: Path) -> None:
     for words in (("status",), ("coverage",), ("coverage", "--rule", "db-through-pooler"), ("journal",),
                   ("explain", "1"), ("explain", "--exe", "/bin/cat", "--connect", "192.0.2.1:5432"),
-                  ("lineage", str(os.getpid())), ("reload",), ("detach", "--reason", "the test is over"), ("doctor",)):
+                  ("lineage", str(os.getpid())), ("audit",), ("reload",),
+                  ("detach", "--reason", "the test is over"), ("doctor",)):
         done = nbsp(*words, "--json", "--runtime", folder / "run")
-        assert done.code == 0 or words == ("doctor",)
+        assert done.code == 0 or words in (("doctor",), ("audit",))       # what they find is this machine's
         assert {key for key in keys(done.json) if f'"{key}"' not in MANUAL} == set(), words
         assert nbsp(*words, "--runtime", folder / "run").code in (0, 1)
 

@@ -47,9 +47,18 @@ def test_no_bytes_do_harm(line: bytes) -> None:
         pass
 
 
-def test_only_four_verbs_change_anything() -> None:
+def test_only_five_verbs_change_anything() -> None:
     assert {name for name, verb in VERBS.items() if verb.role is Role.CHANGER} == {
-        "reload", "confirm", "rollback", "detach"}
+        "reload", "confirm", "rollback", "detach", "close"}
+
+
+def test_a_list_of_numbers() -> None:
+    line = b'{"verb":"close","proto":"tcp","local":"a","remote":"b","holders":%s}'
+    assert parse_request(line % b"[1,2]").numbers("holders") == (1, 2)
+    assert parse_request(b'{"verb":"status"}').numbers("holders") == ()
+    for wrong in (b"1", b'["1"]', b"[true]", b"[1.5]", b"[[1]]", b"null"):
+        with pytest.raises(UsageError, match="the field holders has the wrong type"):
+            parse_request(line % wrong)
 
 
 def test_a_line_is_a_line_whatever_is_in_it() -> None:

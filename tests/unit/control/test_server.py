@@ -319,3 +319,22 @@ def test_a_daemon_that_dies_or_babbles_is_said(path: Path) -> None:
                 ask("ping", path)
             thread.join()
         path.unlink()
+
+
+def test_a_descriptor_that_could_not_be_sent_is_closed() -> None:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with ours, theirs:
+        with pytest.raises(BlockingIOError):
+            while True:
+                ours.send(bytes(1 << 16))
+        client = module.Client(ours, Peer(1, 0, 0))
+        client.to_attach, client.to_send = os.dup(0), memoryview(b"x")
+        kept = client.to_attach
+        with pytest.raises(BlockingIOError):
+            client.send()
+        assert client.to_attach == kept         # it goes with the first byte, whenever that is
+        client.forget_attached()
+        with pytest.raises(OSError):
+            os.fstat(kept)
+        assert client.to_attach is None
