@@ -13,6 +13,7 @@ STAMP_WORDS = 8
 STAMP_BITS = STAMP_WORDS * 64
 STAMPS_HELD = 8
 CLAUSES = 4
+PSEUDO_NAMES = 16
 NAME = 256
 RULES = 65536
 FILTER_WORDS = 131072
@@ -66,6 +67,7 @@ class Channel(IntEnum):
     UNIX_CONNECT = 20
     UNIX_SEND = 21
     DEVICE_OPEN = 22
+    MOUNT_OPTION = 50
 
 
 class VerdictCode(IntEnum):
@@ -86,6 +88,7 @@ class Kind(IntEnum):
     ENDPOINT = 3
     ABSTRACT = 4
     RDEV = 5
+    PSEUDO = 9
 
 
 class Mode(IntEnum):
@@ -178,7 +181,9 @@ class Stamp(ctypes.Structure):
 class Generation(ctypes.Structure):
     """One of the two generation slots."""
 
-    _fields_ = [("number", c_uint64), ("filter_mask", c_uint32), ("serial", c_uint32)]
+    _fields_ = [("number", c_uint64), ("filter_mask", c_uint32), ("serial", c_uint32), ("pseudo_kinds", c_uint64),
+                ("pseudo_anywhere", c_uint64), ("pseudo_trees", c_uint64), ("pseudo_whole", c_uint64),
+                ("one", c_uint64)]
 
 
 class UnitPath(ctypes.Structure):

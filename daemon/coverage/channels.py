@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 FILES = frozenset({"file", "tree", "exec", "device"})
 PATHS = frozenset({"file", "tree", "exec"})
+PSEUDO = frozenset({"pseudo"})      # files and trees on procfs, sysfs and their like
 PROGRAMS = frozenset({"file", "exec"})
 NET = frozenset({"tcp", "udp"})
 UNIX = frozenset({"unix", "abstract"})
@@ -157,6 +158,16 @@ CHANNELS: tuple[Channel, ...] = (
             STAMPS, has_stamps=True),
     Channel("errand", "H8", "asking a checkpoint, systemd, cron or a container engine to do it", ALL,
             reason="what a checkpoint does for others is the checkpoint's own decision", has_stamps=True),
+    Channel("pseudo-mount", "H8", "a knob of the kernel, on another mount of its file system or from other namespaces",
+            PSEUDO, OPEN),
+    Channel("mount-option", "H8", "release_agent of cgroup v1, given as an option of a mount", PSEUDO,
+            ("fs_context_parse_param",), access=WRITE),
+    Channel("knob-request", "H8", "asking a checkpoint of a knob, such as by a file in sysctl.d, to write it", PSEUDO,
+            reason="what a checkpoint is told in its configuration is not judged; protect that too", access=WRITE,
+            has_stamps=True),
+    Channel("behind-knob", "H8", "changing the program that a knob names, or what that program reads", PSEUDO,
+            reason="only the knob is known; declare /usr/bin/kmod, /etc/modprobe.d and their like as well",
+            access=WRITE),
     Channel("mount-below", "H9", "a file system mounted below the tree later", frozenset({"tree"}),
             reason="what is on it is protected from the next reload on"),
     Channel("mount-over", "H9", "mounting something over it", FILES,

@@ -7,6 +7,7 @@ from typing import Mapping
 
 from ..rules.model import Checkpoint, Rule
 from ..rules.plan import Clauses, Plan
+from ..rules.pseudo import PseudoPaths
 from .inspect import Key
 
 Bits = tuple[int, int]      # prefix length of 128, address
@@ -54,6 +55,7 @@ class Bound:
     checkpoints: tuple[BoundCheckpoint, ...] = ()                   # in the plan's order
     inodes: dict[Key, Binding] = field(default_factory=dict)
     slots: dict[tuple[Key, bytes], Binding] = field(default_factory=dict)   # directory and name
+    pseudo: PseudoPaths = field(default_factory=PseudoPaths)
     endpoints: dict[tuple[int, int, Bits], Clauses] = field(default_factory=dict)  # protocol, port, network
     sun_names: dict[bytes, Clauses] = field(default_factory=dict)   # as in sun_path
     names: Names = field(default_factory=Names)

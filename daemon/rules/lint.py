@@ -10,6 +10,7 @@ from ..errors import Problem
 from .lockouts import vital_paths
 from .model import Checkpoint, Network, Rule, RuleSet
 from .overlap import Demands, Overlap
+from .pseudo import mount_point
 from .values import spell_network
 
 Object = Union[str, bytes, tuple[int, Network, int]]
@@ -65,7 +66,7 @@ def find_absent_folders(rule_set: RuleSet, is_missing: Callable[[str], bool] = i
     for resource in rule_set.resources.values():
         folders: dict[str, list[str]] = {}
         for path in (*resource.files, *resource.trees, *resource.exec, *resource.devices, *resource.unix):
-            if path.startswith("/"):
+            if path.startswith("/") and not mount_point(path):
                 folders.setdefault(os.path.dirname(path), []).append(path)
         for folder, paths in folders.items():
             if folder not in known:
