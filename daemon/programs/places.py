@@ -14,6 +14,7 @@ class Lookup:
 
     def __init__(self, table: tuple[Mount, ...]) -> None:
         self._table = table
+        self._points = tuple(mount.point.rstrip("/") + "/" for mount in table if mount.fstype in MAGIC)
 
     def real(self, path: str) -> str:
         """Return a path without symbolic links. One that nothing is mounted for yet stays: looking would mount it."""
@@ -28,6 +29,8 @@ class Lookup:
 
     def place(self, path: str) -> Place | None:
         """Return what a path is on the pseudo file system that is mounted there, None when none is."""
+        if not f"{path}/".startswith(self._points):     # nearly all there are
+            return None
         mount = self._mount(path.partition(f"/{ANYWHERE}/")[0])
         if mount.fstype not in MAGIC:
             return None

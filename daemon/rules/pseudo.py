@@ -44,6 +44,8 @@ class Place:
 
 def mount_point(path: str) -> str:
     """Return which of PLACES a path lies on, "" for none."""
+    if not path.startswith(("/proc", "/sys")):
+        return ""
     while path not in PLACES:
         path = path.rpartition("/")[0]
         if not path:
@@ -70,9 +72,10 @@ def places_below(path: str) -> Iterator[Place]:
 
 def process_name(path: str) -> str:
     """Return the name below /proc that makes a path one process's own, "" for any other path."""
-    words = path.split("/")
-    is_own = mount_point(path) == "/proc" and words[2:] and (words[2].isdigit() or words[2] in ("self", "thread-self"))
-    return words[2] if is_own else ""
+    if mount_point(path) != "/proc" or path == "/proc":
+        return ""
+    name = path.split("/")[2]
+    return name if name.isdigit() or name in ("self", "thread-self") else ""
 
 
 @dataclass
