@@ -8,6 +8,7 @@
 #define NBSP_STAMPS_HELD 8	/* stamps that one process can carry; further ones are not given */
 #define NBSP_CLAUSES 4		/* rules that may protect one object */
 #define NBSP_WALK_MAX 128	/* ancestors looked at before a walk gives up and denies */
+#define NBSP_PSEUDO_NAMES 16	/* names of a declared path on a pseudo file system */
 #define NBSP_NAME 256
 #define NBSP_RULES 65536	/* rule numbers, the index of the counters */
 #define RULE_SEALED 65535	/* nbspd's own: checkpoints are sealed */
@@ -65,6 +66,7 @@
 #define CHANNEL_FLAGS 27
 #define CHANNEL_ARRIVAL 30
 #define CHANNEL_RAW_FRAMES 31
+#define CHANNEL_MOUNT_OPTION 50
 
 #define VERDICT_DENIED 1
 #define VERDICT_KILLED 2
@@ -80,6 +82,7 @@
 #define KIND_RDEV 5
 #define KIND_PROCESS 6		/* object.ino is its number, abstract its name */
 #define KIND_MEMORY 7		/* anonymous */
+#define KIND_PSEUDO 9	/* object.ino is the hash of the declared path */
 
 #define MODE_ENFORCE 0
 #define MODE_AUDIT 1
@@ -168,6 +171,11 @@ struct generation {		/* by generation slot, 0 or 1 */
 	__u32 filter_mask;	/* words of the object filter in use, minus one */
 	__u32 serial;		/* new with each writing, also of the same generation after names changed on the host */
 	__u64 sealed[NBSP_STAMP_WORDS];	/* stamp bits of the checkpoints that an enforced rule accepts */
+	__u64 pseudo_kinds;	/* pseudo file systems on which a path is declared, a bit for each */
+	__u64 pseudo_anywhere;	/* those on which a name is declared wherever it stands */
+	__u64 pseudo_trees;	/* those on which a tree is declared */
+	__u64 pseudo_whole;	/* those that are declared as a whole */
+	__u64 one;		/* 1, and the verifier does not know: it would follow each power of a number it knew */
 };
 
 struct unit_path {		/* a unit's cgroup, from the root of the cgroup-v2 tree */

@@ -21,6 +21,7 @@ TABLE("array", __u32, __u64, ports, 4 * NBSP_PORT_WORDS, 0);
 /* outer maps by generation slot; the inner ones are sized to the rule set */
 TABLE("array_of_maps", __u32, __u32, objects, 2, 0);
 TABLE("array_of_maps", __u32, __u32, slots, 2, 0);
+TABLE("array_of_maps", __u32, __u32, pseudo_paths, 2, 0);
 TABLE("array_of_maps", __u32, __u32, endpoints, 2, 0);
 TABLE("array_of_maps", __u32, __u32, sun_names, 2, 0);
 TABLE("array_of_maps", __u32, __u32, policies, 2, 0);

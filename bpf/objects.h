@@ -7,88 +7,6 @@
  * one array look-up a level and no hash look-up.  A false hit of the bitmap only costs time.
  */
 
-static __always_inline __u32 object_hash(__u64 ino, __u32 dev)
-{
-	__u64 hash = (ino * 0x9E3779B97F4A7C15ULL) ^ ((__u64)dev * 0xC2B2AE3D27D4EB4FULL);
-
-	/* twice: inode numbers come in runs, and one multiplication keeps them in runs */
-	hash = (hash ^ (hash >> 32)) * 0x9E3779B97F4A7C15ULL;
-	return hash >> 32;
-}
-
-/* The word of the object filter for a hash; every index that is made here exists. */
-static __always_inline __u64 filter_word(__u32 slot, __u32 mask, __u32 hash)
-{
-	__u32 index = slot * NBSP_FILTER_WORDS + ((hash >> 6) & mask);
-	__u64 *word = filters.lookup(&index);
-
-	return word ? *word : ~0ULL;
-}
-
-static __always_inline int filter_has(__u32 slot, __u32 mask, __u32 hash)
-{
-	return (filter_word(slot, mask, hash) >> (hash & 63)) & 1;
-}
-
-/* A declared name has its bit in the word of its directory, by the length of the name. */
-static __always_inline __u32 slot_bit(__u32 directory_hash, __u32 length)
-{
-	return ((directory_hash ^ (length * 0x9E3779B1U)) >> 26) & 63;
-}
-
-/* Does this superblock hold anything protected? */
-static __always_inline int superblock_guarded(__u32 slot, __u32 dev)
-{
-	__u32 index = slot * NBSP_SB_WORDS + ((dev ^ (dev >> 20)) & (NBSP_SB_WORDS - 1));
-	__u64 *word = superblocks.lookup(&index);
-
-	return word && ((*word >> ((dev >> 6) & 63)) & 1);
-}
-
-#define HASH_MULTIPLIER 0x9E3779B97F4A7C15ULL
-#define SLOT_NAME_WORDS 8
-
-/* Eight bytes of a name from `at` on, zeroes behind its end. */
-static __always_inline __u64 name_word(const void *name, long length, long at)
-{
-	long rest = length - at;
-	__u64 word = 0;
-
-	rest &= ~(rest >> 63);		/* at least 0 */
-	rest -= 8;
-	rest &= rest >> 63;		/* at most 0: bytes that are too many, negative */
-	bpf_probe_read_kernel(&word, sizeof(word), name + at);
-	return (word << (-rest * 4)) << (-rest * 4) >> (-rest * 4) >> (-rest * 4);
-}
-
-/*
- * Hash of a name in the kernel's memory: all of it up to words * 8 bytes, of longer ones the last eight too.  The name itself
- * would be too large for the stack, and a per-CPU buffer is no place for it: these programs can be preempted by each other.
- */
-static __always_inline __u64 name_hash(const void *name, long length, const int words)
-{
-	__u64 hash = length * HASH_MULTIPLIER;
-	long i, tail;
-
-#pragma clang loop unroll(disable)
-	for (i = 0; i < words; i++) {
-		hash = (hash ^ name_word(name, length, i * 8)) * HASH_MULTIPLIER;
-		hash ^= hash >> 32;
-	}
-	/* the last eight bytes; of a shorter name nothing, for what stands before it is not part of it */
-	tail = length - 8;
-	return (hash ^ (name_word(name, length, tail) & ~(tail >> 63))) * HASH_MULTIPLIER;
-}
-
-/* What the walk can afford to hash of a name: its length, its first and its last eight bytes. */
-static __always_inline __u64 name_hint(const void *name, long length)
-{
-	__u64 hint = (length * HASH_MULTIPLIER ^ name_word(name, length, 0)) * HASH_MULTIPLIER;
-	long tail = length - 8;
-
-	return ((hint ^ (hint >> 32)) ^ (name_word(name, length, tail) & ~(tail >> 63))) * HASH_MULTIPLIER;
-}
-
 static __always_inline struct slot *hinted_slot(void *inner, struct object_key *parent, const void *name, __u32 length)
 {
 	struct slot_key key = { .parent = *parent, .name = name_hint(name, length) };
@@ -127,9 +45,6 @@ static __always_inline void notify_change(struct object_key *parent, __u32 chann
 	notices.ringbuf_submit(notice, 0);
 }
 
-/* Policy number past every policy there is: the judge cannot read it and denies. */
-#define POLICY_UNDECIDED 0xffffffff
-
 /*
  * The inode of a dentry that a hook was given, 0 for a name that nothing has yet.  Verifiers from 6.4 on believe that the
  * dentry of a hook always has one (BTF_TYPE_SAFE_TRUSTED), drop the check for NULL and let the load behind it bring the
@@ -166,16 +81,6 @@ static __always_inline void set_key(struct object_key *key, struct inode *inode,
 	key->gen = inode->i_generation;
 }
 
-#define SB_NOUSER (1UL << 31)	/* no file system of user space: pipes, sockets, memfds, whose dentries stand alone */
-
-/* Does a walk that ended here say what the file lies below? */
-static __always_inline int has_path(struct dentry *top)
-{
-	struct super_block *sb = top->d_sb;
-
-	return sb->s_root == top || (sb->s_flags & SB_NOUSER);
-}
-
 /*
  * Returns the policy of the file that `dentry` names, 0 for none; fills q->object and q->kind.  `changes`: the access
  * creates, removes or replaces this name, of which the daemon wants to know where a path is declared.
@@ -199,7 +104,14 @@ static __always_inline __u32 find_policy(struct question *q, struct dentry *dent
 	unsigned long i;
 	__u64 word;
 
-	if (!generation || !inner || !superblock_guarded(q->slot, dev))
+	if (!generation || !inner)
+		return 0;
+	if (!(dev >> MINOR_BITS)) {	/* on no device; all pseudo file systems are */
+		policy = pseudo_policy(q, generation, dentry);
+		if (policy)
+			return policy;
+	}
+	if (!superblock_guarded(q->slot, dev))
 		return 0;
 	mask = generation->filter_mask;
 	inode = inode_of(dentry);

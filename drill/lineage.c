@@ -76,7 +76,7 @@ ROLE("ask")	/* how=systemd-run | dbus | at | cron */
 	if (!strcmp(how, "systemd-run"))
 		status = system(text("systemd-run --quiet --collect --no-block sh -c '%s' >&2", line));
 	else if (!strcmp(how, "dbus"))
-		status = system(text("busctl --quiet call org.freedesktop.systemd1 /org/freedesktop/systemd1 "
+		status = system(text("busctl --quiet -- call org.freedesktop.systemd1 /org/freedesktop/systemd1 "
 				     "org.freedesktop.systemd1.Manager StartTransientUnit 'ssa(sv)a(sa(sv))' nbspd-drill-%d.service "
 				     "fail 1 ExecStart 'a(sasb)' 1 /bin/sh 3 /bin/sh -c '%s' false 0 >&2", getpid(), line));
 	else if (!strcmp(how, "at"))
@@ -159,8 +159,8 @@ TECHNIQUE("release-agent")	/* of a hierarchy of our own */
 	own_mounts();
 	ok(mkdir(scratch("group"), 0755), "mkdir");
 	mount_or_fail("cgroup", scratch("group"), "cgroup", 0, "none,name=nbspd-drill");
+	write_text(scratch("group/release_agent"), path);	/* refused, it leaves a hierarchy that goes with its mount */
 	ok(mkdir(scratch("group/inner"), 0755), "mkdir of a cgroup");
-	write_text(scratch("group/release_agent"), path);
 	write_text(scratch("group/inner/notify_on_release"), "1");
 	child = fork();
 	if (!child) {
@@ -171,4 +171,43 @@ TECHNIQUE("release-agent")	/* of a hierarchy of our own */
 	usleep(300000);
 	rmdir(scratch("group/inner"));
 	await(5);
+}
+
+/* -- the knobs themselves */
+
+TECHNIQUE("second-mount")	/* of type=, the file system that the target is on, mounted at= */
+{
+	const char *rest = given("target") + strlen(given("at"));
+	pid_t child;
+
+	own_mounts();
+	ok(unshare(CLONE_NEWPID), "unshare(CLONE_NEWPID)");
+	ok(mkdir(scratch("point"), 0755), "mkdir");
+	fflush(stdout);
+	child = ok(fork(), "fork");
+	if (!child) {
+		mount_or_fail("drill", scratch("point"), given("type"), 0, NULL);
+		reach(text("%s%s", scratch("point"), rest));
+	}
+	become(child);
+}
+
+TECHNIQUE("release-agent-option")	/* by=mount | fsconfig: no file is opened */
+{
+	own_mounts();
+	ok(mkdir(scratch("group"), 0755), "mkdir");
+	if (is("by", "fsconfig")) {
+		enum { SET_FLAG = 0, SET_STRING = 1, CREATE = 6 };
+		int fd = ok(syscall(SYS_fsopen, "cgroup", 0), "fsopen");
+
+		ok(syscall(SYS_fsconfig, fd, SET_FLAG, "none", NULL, 0), "fsconfig of none");
+		ok(syscall(SYS_fsconfig, fd, SET_STRING, "name", text("nbspd-drill-%d", getpid()), 0), "fsconfig of name");
+		ok(syscall(SYS_fsconfig, fd, SET_STRING, "release_agent", "/nonexistent", 0), "fsconfig of release_agent");
+		ok(syscall(SYS_fsconfig, fd, CREATE, NULL, NULL, 0), "fsconfig to create");
+		done();
+	}
+	mount_or_fail("cgroup", scratch("group"), "cgroup", 0,
+		      text("none,name=nbspd-drill-%d,release_agent=/nonexistent", getpid()));
+	umount2(scratch("group"), 0);
+	done();
 }

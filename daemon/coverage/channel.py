@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 FILES = frozenset({"file", "tree", "exec", "device"})
 PATHS = frozenset({"file", "tree", "exec"})
+PSEUDO = frozenset({"pseudo"})      # files and trees on procfs, sysfs and their like
 PROGRAMS = frozenset({"file", "exec"})
 TREE, DEVICE_NODE = frozenset({"tree"}), frozenset({"device"})
 TCP, UDP = frozenset({"tcp"}), frozenset({"udp"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .channel import ALL, STAMPS, Channel
+from .channel import ALL, OPEN, PSEUDO, STAMPS, WRITE, Channel
 
 NOT_SEALED = "tier socket has no hook by which a stamped process could be sealed"
 CODE = ("mmap_file", "file_mprotect")
@@ -48,6 +48,20 @@ IDENTITY: tuple[Channel, ...] = (
     Channel("kernel-helper", "H8", "programs that the kernel starts: core_pattern, modprobe, uevent_helper", ALL,
             STAMPS, STAMPS, has_stamps=True,
             why="they are forked by a kernel thread, which has no stamp; that they run as root is not judged"),
+    Channel("pseudo-mount", "H8", "a knob of the kernel, on another mount of its file system or from other namespaces",
+            PSEUDO, OPEN,
+            why="such a file is known by its path from the file system's own root down, which is the same in every "
+                "mount and name space; a descriptor that is open already is not asked again"),
+    Channel("mount-option", "H8", "release_agent of cgroup v1, given as an option of a mount", PSEUDO,
+            ("fs_context_parse_param",), access=WRITE,
+            why="every option of every mount is asked for by its name before it is set"),
+    Channel("knob-request", "H8", "asking a checkpoint of a knob, such as by a file in sysctl.d, to write it", PSEUDO,
+            reason="what a checkpoint is told in its configuration is not judged; protect that too", access=WRITE,
+            has_stamps=True,
+            no_attempt="it would change the host's own configuration, and the checkpoint would do what it is for"),
+    Channel("behind-knob", "H8", "changing the program that a knob names, or what that program reads", PSEUDO,
+            reason="only the knob is known; declare /usr/bin/kmod, /etc/modprobe.d and their like as well",
+            access=WRITE, no_attempt="it would change the host's own programs"),
     Channel("errand", "H8", "asking a checkpoint, systemd, cron or a container engine to do it", ALL,
             reason="what a checkpoint does for others is the checkpoint's own decision", has_stamps=True,
             no_attempt="a checkpoint that does what it is asked is what the rule wants; a drill cannot tell it apart"),

@@ -77,7 +77,9 @@ def row(cells: Sequence[str]) -> str:
 def targets(channel: Channel) -> str:
     """Return the kinds of target that a channel leads to."""
     kinds = ("file", "tree", "exec", "device", "tcp", "udp", "unix", "abstract")
-    return "all" if channel.kinds.issuperset(kinds) else ", ".join(kind for kind in kinds if kind in channel.kinds)
+    if channel.kinds.issuperset(kinds):
+        return "all"
+    return ", ".join(kind for kind in (*kinds, "pseudo") if kind in channel.kinds)
 
 
 def closed_by(channel: Channel, hooks: tuple[str, ...]) -> str:

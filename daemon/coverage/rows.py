@@ -7,6 +7,7 @@ from typing import Iterable, Iterator, Mapping, Protocol, Sequence
 
 from ..rules.model import Resource, Rule
 from ..rules.plan import Plan
+from ..rules.pseudo import mount_point
 from .channel import NO_FILE_HOOKS, Channel
 from .channels import CHANNELS, HOST_CHANNELS, PENDING, TELLING
 
@@ -206,7 +207,8 @@ def paths_of(resource: Resource) -> Iterator[str]:
 
 def kinds_of(resource: Resource) -> frozenset[str]:
     """Return the kinds of target that a resource has."""
-    found = {"file": resource.files, "tree": resource.trees, "exec": resource.exec, "device": resource.devices,
+    found = {"pseudo": [path for path in (*resource.files, *resource.trees) if mount_point(path)],
+             "file": resource.files, "tree": resource.trees, "exec": resource.exec, "device": resource.devices,
              "tcp": resource.tcp, "udp": resource.udp,
              "unix": [name for name in resource.unix if not name.startswith("@")],
              "abstract": [name for name in resource.unix if name.startswith("@")]}

@@ -172,6 +172,7 @@ TECHNIQUES: dict[str, str] = {
     "preload": "preload",
     "re-parented": "re-parent",
     "release-agent": "kernel-helper",
+    "release-agent-option": "mount-option",
     "spoofed-exe": "fake-name",
     "spoofed-name": "fake-name",
     # H10 to H14: the host
@@ -263,6 +264,8 @@ SPECIAL: dict[str, str] = {
 # whatever the technique: the checkpoint's own program, and a program that no path but the tree's protects
 TARGETS: dict[str, tuple[str, ...]] = {
     "target={own}": ("replaced-program",),
+    "target={knob}": ("pseudo-mount",),
+    "target={sysfs_knob}": ("pseudo-mount",),
     "target={tool_in_tree}": ("tree-exec",),
 }
 

@@ -39,6 +39,9 @@ UNUSED_ID = 64777               # uid and gid of nobody at all, for what is trie
 BUILT = Path(__file__).resolve().parents[2] / "build/drill"     # of a checkout
 INSTALLED = Path("/usr/lib/nbspd")
 TREE = {"tree", "in_tree", "tool_in_tree"}      # placeholders that stand for something in the tree
+# files of the kernel that nobody minds being kept from writing for a minute, and the option that sets one
+KNOBS = {"knob": "/proc/sys/kernel/domainname", "sysfs_knob": "/sys/kernel/rcu_expedited",
+         "agent": "/sys/fs/cgroup/**/release_agent"}
 INTERPRETED = {"with=python3": 'print("{}")\n', "with=perl": 'print("{}\\n");\n'}
 
 
@@ -61,7 +64,7 @@ class Ground:
         self.idle: subprocess.Popen[bytes] | None = None
         self.folder = Path()
         self.disk = Path()
-        self.words: dict[str, str] = {}
+        self.words: dict[str, str] = dict(KNOBS)
 
     def __enter__(self) -> Ground:
         if os.geteuid() != 0:
@@ -178,7 +181,8 @@ class Ground:
         return Stage(command, secret.encode(), token, scratch, is_protected, declared("file", "later"),
                      (words["tree"],) if is_protected and wanted & TREE else (),
                      declared("tool", "script"), declared("stream", "dgram", "seqpacket"),
-                     words["own"] if "own" in wanted else "", {path: facts(path) for path in watched})
+                     words["own"] if "own" in wanted else "", {path: facts(path) for path in watched},
+                     declared("knob", "sysfs_knob", "agent"))
 
     def fill(self, folder: Path, wanted: frozenset[str], words: Mapping[str, str], attempt: Attempt,
              is_protected: bool) -> None:

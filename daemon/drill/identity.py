@@ -152,6 +152,39 @@ def lineage() -> Iterator[Attempt]:
     yield row("H8", "kernel helpers", "release-agent", "read", "the kernel starts it: release_agent", PROGRAM,
               who="root",
               lab_only=True, needs="cgroup v1")
+    yield from knobs()
+
+
+def knobs() -> Iterator[Attempt]:
+    """Yield the ways to a knob of the kernel, which is opened for writing and left as it is."""
+    def knob(technique: str, title: str, *words: str, target: str = "{knob}", variant: str = "", needs: str = "",
+             lab_only: bool = False) -> Attempt:
+        return row("H8", "knobs", technique, "act", f"open a knob for writing: {title}", *words, who="root",
+                   variant="-".join(part for part in ("knob", variant) if part), target=target, needs=needs,
+                   lab_only=lab_only)
+    for technique, title in (
+            ("plain", "by its path"), ("symlink", "through a symbolic link"), ("proc-self-root", "by /proc/self/root"),
+            ("proc-pid-root", "by /proc/PID/root"), ("proc-cwd", "by /proc/self/cwd"), ("relative", "by dots"),
+            ("o-path", "by the link of an O_PATH descriptor"), ("directory-fd", "from its directory"),
+            ("chroot", "from a changed root"), ("mount-namespace", "in other mounts"),
+            ("bind-mount", "through a bind mount of its directory"), ("bind-file", "through a bind mount of itself"),
+            ("rbind-root", "through a copy of all mounts"), ("open-tree", "in a detached copy of the mount"),
+            ("pivot-root", "after pivot_root"), ("foreign-root", "by the root of a process with other mounts"),
+            ("handle", "with open_by_handle_at")):
+        yield knob(technique, title)
+    for technique, title in (("mount-namespace", "in a user namespace"), ("bind-mount", "bound, in a user namespace")):
+        yield knob(technique, title, "via=userns", variant="userns", needs=USERNS)
+    for mode in ("plain", "async", "poll"):
+        yield knob("uring-open", f"by io_uring, {mode}", "call=openat2", f"mode={mode}", variant=mode, needs="io_uring")
+    yield knob("second-mount", "on a procfs of another pid namespace", "type=proc", "at=/proc")
+    yield knob("second-mount", "the same in a user namespace", "type=proc", "at=/proc", "via=userns", variant="userns",
+               needs=USERNS)
+    yield knob("plain", "on sysfs", target="{sysfs_knob}", variant="sysfs")
+    yield knob("second-mount", "on another mount of sysfs", "type=sysfs", "at=/sys", target="{sysfs_knob}",
+               variant="sysfs")
+    for way in ("mount", "fsconfig"):
+        yield knob("release-agent-option", f"release_agent as an option of {way}", f"by={way}", "declared={agent}",
+                   target="", variant=way, needs="cgroup v1")
 
 
 def all_identity() -> Iterator[Attempt]:

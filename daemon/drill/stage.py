@@ -49,6 +49,7 @@ class Stage:
     sockets: tuple[str, ...] = ()
     checkpoint: str = ""
     before: Mapping[Path, Facts] = field(default_factory=dict)
+    knobs: tuple[str, ...] = ()         # protected from writing alone
 
     def is_changed(self) -> bool:
         """Return whether something watched is not as it was, by attributes only: asking for these is never denied."""
@@ -78,6 +79,8 @@ def rule_text(stages: Sequence[Stage], words: Mapping[str, str]) -> str:
                         "unix": [*(path for stage in stages for path in stage.sockets), words["abstract"],
                                  words["abstract_dgram"]]},
         "drill-endpoints": {over: [f"{address}:{words[over]}" for address in GUARDED] for over in ("tcp", "udp")}}
+    if knobs := sorted({path for stage in stages for path in stage.knobs}):
+        resources["drill-knobs"] = {"files": knobs, "access": ["write"]}
     kept = {name: {key: value for key, value in resource.items() if value} for name, resource in resources.items()}
     rules = [{"id": name, "protect": name, "only-through": sorted(checkpoints), "owner": "nbsp drill",
               "reason": REASON} for name in kept]

@@ -14,6 +14,7 @@ ACTS = {    # where the channel says more than read, write, execute, connect
     "mkdir": "make the folder", "symlink": "make the symbolic link", "link": "make a hard link of", "unlink": "delete",
     "rmdir": "delete the folder", "rename": "rename or replace", "setattr": "change mode, owner or size of",
     "xattr": "change extended attributes of", "acl": "change the access list of", "send": "send to",
+    "mount_option": "set by a mount's option",
     "packet": "send a packet to", "interface": "send a frame to", "unix_send": "send to",
     "ptrace": "reach into or debug", "traceme": "be debugged by", "code": "run as its code",
     "dump": "leave a core dump of", "flags": "change the flags of", "arrival": "hear", "raw_frames": "send"}

@@ -62,6 +62,9 @@ FIELDS: dict[str, tuple[Field, ...]] = {
     "dentry": needs("d_parent", "d_name", "d_inode", "d_sb", "d_flags"),
     "qstr": needs("name", "len", "hash"),
     "inode": needs("i_mode", "i_ino", "i_sb", "i_generation", "i_rdev", "i_flags", "i_uid", "i_nlink", "i_opflags"),
+    "fs_context": needs("fs_type"),
+    "fs_parameter": needs("key"),
+    "file_system_type": needs("name"),
     "super_block": needs("s_dev", "s_flags", "s_magic", "s_root", "s_type"),
     "linux_binprm": (
         *needs("file", "mm", "cred"),

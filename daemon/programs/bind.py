@@ -23,9 +23,12 @@ from ..errors import Problem, RulesError
 from ..kernel import mounts
 from ..rules.model import Checkpoint
 from ..rules.plan import Clauses, PathTarget, Plan, merge_clauses, network_bits
+from ..rules.pseudo import ANYWHERE, MAGIC, mount_point, process_name
 from . import sealing
 from .bound import Binding, Bits, Bound, BoundCheckpoint, Names
 from .inspect import BTRFS, Inode, Inspector, Key
+from .names import pseudo_hash
+from .places import Lookup
 from .sealing import CodeBinding
 from .units import unit_cgroups
 
@@ -61,6 +64,7 @@ class _Binder:
         self.bound.names = Names({numbers[rule.id]: rule for rule in plan.rules})
         self._folders: dict[str, Inode | None] = {}
         self._trees: dict[str, Clauses] = {}
+        self._lookup = Lookup(mounts.mounts())
         self._missing: dict[str, None] = {}
         self._seal: Clauses = ()
         self._sealed: list[PathTarget] = []
@@ -199,7 +203,7 @@ class _Binder:
     def bind_paths(self) -> None:
         for target in self.plan.paths:
             if target.kind == "tree":
-                real = os.path.realpath(target.path)
+                real = self._lookup.real(target.path)
                 self._trees[real] = merge_clauses(self._trees.get(real, ()), target.clauses)
         for target in (*self.plan.paths, *self._sealed):
             try:
@@ -207,11 +211,15 @@ class _Binder:
             except OSError as error:
                 self._say(target.path, f"cannot look at {target.path}: {error.strerror}", "correct the path")
         self._bind_mounts_below()
+        for place, path in self.bound.pseudo.words.items():
+            self.bound.names.objects[0, pseudo_hash(place), 0] = path
         self.bound.missing = tuple(self._missing)
 
     def _bind_path(self, target: PathTarget) -> None:
-        real = os.path.realpath(target.path)
+        real = self._lookup.real(target.path)
         clauses = merge_clauses(target.clauses, self._enclosing(real))
+        if target.kind in ("file", "tree") and self._bind_pseudo(target, real, clauses):
+            return
         self._bind_name(target.path, target, clauses)
         if real != target.path:
             self._bind_name(real, target, clauses)
@@ -230,6 +238,24 @@ class _Binder:
             self._say(target.path, f"{target.path} is a directory", "declare it under trees:")
             return
         self._add(inode.key, target, clauses)
+
+    def _bind_pseudo(self, target: PathTarget, real: str, clauses: Clauses) -> bool:
+        """Protect what a path is on pseudo file systems; return whether that is all that it is."""
+        if process_name(real):
+            self._say(target.path, f"{target.path} leads to {real}, which is one process's own, gone with it",
+                      f"write /proc/{ANYWHERE}/{os.path.basename(real)} for that file of every process")
+            return True
+        is_tree = target.kind == "tree"
+        for path in {target.path, real}:
+            self.bound.pseudo.add_conventional(path, clauses, is_tree)
+        place = self._lookup.place(real)
+        if place is not None:
+            self.bound.pseudo.add(place, target.path, clauses, is_tree)
+        if place is None and not self._lookup.is_waiting(real):
+            return False
+        if real != target.path and not mount_point(target.path):
+            self._bind_name(target.path, target, clauses)      # a link to there
+        return True
 
     def _bind_name(self, path: str, target: PathTarget, clauses: Clauses) -> None:
         """Protect a name in its directory, whatever will stand there; in tier socket also a socket's full name."""
@@ -290,6 +316,10 @@ class _Binder:
             return
         for mount in mounts.mounts():
             clauses = self._enclosing(mount.point)
+            if mount.fstype in MAGIC:       # of ordinary trees it is no part: it would be so everywhere
+                if mount_point(mount.point) and clauses and (place := self._lookup.place(mount.point)):
+                    self.bound.pseudo.add(place, mount.point, clauses, True)
+                continue
             try:
                 inode = self.inspector.look(mount.point) if clauses else None
             except OSError:

@@ -7,6 +7,7 @@ from typing import Mapping
 
 from ..rules.model import Checkpoint, Rule
 from ..rules.plan import Clauses, Plan
+from ..rules.pseudo import PseudoPaths
 from .inspect import Key
 from .sealing import RULE_NUMBERS, CodeBinding
 
@@ -56,6 +57,7 @@ class Bound:
     checkpoints: tuple[BoundCheckpoint, ...] = ()                   # in the plan's order
     inodes: dict[Key, Binding] = field(default_factory=dict)
     slots: dict[tuple[Key, bytes], Binding] = field(default_factory=dict)   # directory and name
+    pseudo: PseudoPaths = field(default_factory=PseudoPaths)
     endpoints: dict[tuple[int, int, Bits], Clauses] = field(default_factory=dict)  # protocol, port, network
     sun_names: dict[bytes, Clauses] = field(default_factory=dict)   # as in sun_path
     names: Names = field(default_factory=Names)

@@ -277,7 +277,7 @@ def _differences(before: Bound, after: Bound) -> tuple[str, ...]:
     words = []
     tables: tuple[tuple[str, Mapping[Any, object], Mapping[Any, object]], ...] = (
         ("files", before.inodes, after.inodes), ("names", before.slots, after.slots),
-        ("endpoints", before.endpoints, after.endpoints))
+        ("pseudo files", before.pseudo.words, after.pseudo.words), ("endpoints", before.endpoints, after.endpoints))
     for what, old, new in tables:
         added, gone = len(new.keys() - old.keys()), len(old.keys() - new.keys())
         if added or gone or old != new:

@@ -8,9 +8,11 @@ from typing import Mapping
 
 from .. import abi
 from ..rules.plan import Clauses, merge_clauses
+from ..rules.pseudo import ANYWHERE
 from .bound import Bound
 from .inspect import Key
-from .names import SLOT_WORDS, SUN_WORDS, name_hash, name_hint, object_hash, slot_bit
+from .names import (SLOT_WORDS, SUN_WORDS, name_hash, name_hint, object_hash, pseudo_bit, pseudo_hash, pseudo_top,
+                    slot_bit)
 from .sealing import CodeBinding
 
 BITS_PER_ENTRY = 128        # of the object filter: one false hit in about a hundred
@@ -35,6 +37,10 @@ class Image:
     superblocks: bytes = b""
     ports: bytes = b""
     sealed: tuple[int, ...] = ()        # stamp bits
+    pseudo_kinds: int = 0           # the words of abi.Generation
+    pseudo_anywhere: int = 0
+    pseudo_trees: int = 0
+    pseudo_whole: int = 0
 
 
 class Policies:
@@ -95,6 +101,7 @@ def render(bound: Bound, bits: Mapping[int, int]) -> Image:
     policies = Policies(bound, bits)
     image = Image(sealed=tuple(bits[index] for index, one in enumerate(bound.checkpoints) if one.is_sealed))
     hashes = _render_objects(bound, policies, image)
+    hashes += _render_pseudo(bound, policies, image)
     _render_endpoints(bound, policies, image)
     image.inner["sun_names"] = [(WORD.pack(name_hash(name, SUN_WORDS)), policies.number(clauses).to_bytes(4, "little"))
                                 for name, clauses in bound.sun_names.items()]
@@ -132,6 +139,26 @@ def _render_objects(bound: Bound, policies: Policies, image: Image) -> list[int]
     image.inner["slots"] = [(key, struct.pack("<IIQ", policies.number(own), policies.number(tree), full))
                             for key, (own, tree, full) in slots.items()]
     image.superblocks = struct.pack(f"<{abi.SB_WORDS}Q", *superblocks)
+    return hashes
+
+
+def _render_pseudo(bound: Bound, policies: Policies, image: Image) -> list[int]:
+    hashes = []
+    rows = []
+    for place, own, tree in bound.pseudo.entries():
+        value, bit = pseudo_hash(place), pseudo_bit(place.kind)
+        rows.append((WORD.pack(value), struct.pack("<II", policies.number(own), policies.number(tree))))
+        hashes.append(value >> 32)
+        image.pseudo_kinds |= bit
+        if tree:
+            image.pseudo_trees |= bit
+        if not place.names:
+            image.pseudo_whole |= bit
+        elif place.names[0] == ANYWHERE:
+            image.pseudo_anywhere |= bit
+        else:
+            hashes.append(pseudo_top(place))
+    image.inner["pseudo_paths"] = rows
     return hashes
 
 

@@ -16,15 +16,15 @@ from types import TracebackType
 from .. import abi
 from ..errors import LoadError
 from ..kernel import bpf, bpf_load, mounts
+from ..rules.pseudo import MAGIC
 from .tables import Tables
 
 Key = tuple[int, int, int]      # device, inode number, generation
 
 # include/uapi/linux/magic.h: file systems whose inodes are not kept by this kernel, or are no files
-UNSUPPORTED = {0x9FA0: "proc", 0x62656572: "sysfs", 0x6969: "nfs", 0x65735546: "fuse", 0xFF534D42: "cifs",
-               0xFE534D42: "smb2", 0x01021997: "9p", 0xCAFE4A11: "bpf", 0x63677270: "cgroup2", 0x27E0EB: "cgroup",
-               0x64626720: "debugfs", 0x74726163: "tracefs", 0x73636673: "securityfs",
-               0x4D44: "vfat", 0x2011BAB0: "exfat"}     # these number an inode anew when it is read again
+UNSUPPORTED = {0x6969: "nfs", 0x65735546: "fuse", 0xFF534D42: "cifs", 0xFE534D42: "smb2", 0x01021997: "9p",
+               0x4D44: "vfat", 0x2011BAB0: "exfat",     # these number an inode anew when it is read again
+               **{number: name for name, number in MAGIC.items()}}      # files and trees there are bound by their path
 BTRFS = 0x9123683E
 
 
@@ -39,7 +39,7 @@ class Inode:
 
     @property
     def unsupported(self) -> str:
-        """Return the name of a file system that cannot be protected, or ""."""
+        """Return the name of a file system whose inodes say nothing, or ""."""
         return UNSUPPORTED.get(self.magic, "")
 
 

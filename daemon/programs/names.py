@@ -1,6 +1,8 @@
-"""The hashes by which the kernel's programs know names and inodes; bpf/objects.h computes the same."""
+"""The hashes by which the kernel's programs know names and inodes; bpf/hashes.h and bpf/pseudo.h compute the same."""
 
 from __future__ import annotations
+
+from ..rules.pseudo import ANYWHERE, MAGIC, Place
 
 MASK = (1 << 64) - 1
 MULTIPLIER = 0x9E3779B97F4A7C15
@@ -8,6 +10,7 @@ DEVICE_MULTIPLIER = 0xC2B2AE3D27D4EB4F
 LENGTH_MULTIPLIER = 0x9E3779B1
 SLOT_WORDS = 8
 SUN_WORDS = 14
+PSEUDO_WORDS = 2
 
 
 def _word(name: bytes, at: int) -> int:
@@ -43,3 +46,32 @@ def object_hash(ino: int, dev: int) -> int:
 def slot_bit(directory_hash: int, length: int) -> int:
     """Return a name's bit in the filter word of its directory, by the length of the name."""
     return (directory_hash ^ (length * LENGTH_MULTIPLIER & 0xFFFFFFFF)) >> 26 & 63
+
+
+def pseudo_root(kind: str) -> int:
+    """Return the hash of the root of a pseudo file system."""
+    value = MAGIC[kind] * MULTIPLIER & MASK
+    return (value ^ value >> 32) * MULTIPLIER & MASK
+
+
+def pseudo_bit(kind: str) -> int:
+    """Return the bit of a pseudo file system in the words of a generation."""
+    return 1 << (pseudo_root(kind) >> 52 & 63)
+
+
+def pseudo_top(place: Place) -> int:
+    """Return the filter hash of the first name of a place."""
+    name = place.names[0].encode("utf-8", "surrogateescape")
+    value = ((pseudo_root(place.kind) ^ _word(name, 0)) * MULTIPLIER + len(name) & MASK) * MULTIPLIER & MASK
+    return value >> 32
+
+
+def pseudo_hash(place: Place) -> int:
+    """Return the hash of a path on a pseudo file system: the directory's times a number, plus the name's."""
+    hashes = [name_hash(name.encode("utf-8", "surrogateescape"), PSEUDO_WORDS) for name in place.names]
+    value = pseudo_root(place.kind)
+    if place.names[:1] == (ANYWHERE,):
+        return (hashes[1] ^ value) * MULTIPLIER & MASK
+    for each in hashes:
+        value = value * MULTIPLIER + each & MASK
+    return value

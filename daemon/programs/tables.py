@@ -57,6 +57,7 @@ TABLES: dict[str, Table] = {
     "ports": _array(8, 4 * abi.PORT_WORDS),
     "objects": _inner(bpf.BPF_MAP_TYPE_HASH, _size(abi.ObjectKey), _size(abi.Object)),
     "slots": _inner(bpf.BPF_MAP_TYPE_HASH, _size(abi.SlotKey), _size(abi.Slot)),
+    "pseudo_paths": _inner(bpf.BPF_MAP_TYPE_HASH, 8, _size(abi.Object)),
     "endpoints": _inner(bpf.BPF_MAP_TYPE_LPM_TRIE, _size(abi.EndpointKey), 4, bpf.BPF_F_NO_PREALLOC),
     "sun_names": _inner(bpf.BPF_MAP_TYPE_HASH, 8, 4),
     "policies": _inner(bpf.BPF_MAP_TYPE_ARRAY, 4, _size(abi.Policy), bpf.BPF_F_INNER_MAP),

@@ -54,7 +54,9 @@ def stage(tables: Tables, image: Image, number: int) -> int:
     _put_words(tables, "ports", slot * 2 * abi.PORT_WORDS, image.ports)
     before = abi.Generation.from_buffer_copy(tables.get("generations", 1 - slot))
     generation = abi.Generation(number=number, filter_mask=image.filter_words - 1,
-                                serial=before.serial + 1 & 0xFFFFFFFF)
+                                serial=before.serial + 1 & 0xFFFFFFFF, pseudo_kinds=image.pseudo_kinds,
+                                pseudo_anywhere=image.pseudo_anywhere, pseudo_trees=image.pseudo_trees,
+                                pseudo_whole=image.pseudo_whole, one=1)
     for bit in image.sealed:
         generation.sealed[bit >> 6] |= 1 << (bit & 63)
     tables.put("generations", slot, bytes(generation))

@@ -7,7 +7,8 @@ from typing import Union
 
 from ..abi import Access as Wanted
 from ..abi import Action, Mode
-from .plan import Address, Clause, Clauses, EndpointTable, Plan
+from .plan import Address, Clause, Clauses, EndpointTable, Plan, merge_clauses
+from .pseudo import PseudoPaths, places
 
 __all__ = ["Access", "Judge", "Peer", "Subject", "Verdict", "Wanted", "judge"]
 
@@ -57,13 +58,22 @@ class Judge:
         self._trees = {target.path: target.clauses for target in plan.paths if target.kind == "tree"}
         self._abstracts = {target.name: target.clauses for target in plan.abstracts}
         self._endpoints = EndpointTable(plan.endpoints)
+        self._pseudo = PseudoPaths()
+        for path in plan.paths:
+            if path.kind in ("file", "tree"):
+                self._pseudo.add_conventional(path.path, path.clauses, path.kind == "tree")
 
     def clauses(self, target: Union[str, bytes, Peer]) -> Clauses:
-        """Return the demands on an object: its own, else those of the nearest tree around it."""
+        """Return the demands on an object: its own, else those of the nearest tree around it.
+
+        On pseudo file systems all that meet on it, by whatever path it was declared.
+        """
         if isinstance(target, Peer):
             return self._endpoints.clauses(target.proto, target.address, target.port, target.is_ours)
         if isinstance(target, bytes):
             return self._abstracts.get(target, ())
+        if found := places(target):
+            return merge_clauses(*(self._pseudo.clauses(place) for place in found))
         if target in self._inodes:
             return self._inodes[target]
         path = target

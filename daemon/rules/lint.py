@@ -7,9 +7,11 @@ from typing import Callable, Iterable, Iterator, Mapping, Sequence, Union
 
 from ..abi import CLAUSES, RESERVED_RULES, RULES, Access, Exe
 from ..errors import Problem
+from .brokers import broker_of
 from .lockouts import vital_paths
 from .model import Checkpoint, Network, Rule, RuleSet
 from .overlap import Demands, Overlap
+from .pseudo import mount_point
 from .values import spell_network
 
 Object = Union[str, bytes, tuple[int, Network, int]]
@@ -44,7 +46,17 @@ def find_advice(rule_set: RuleSet) -> list[Problem]:
              for name, resource in rule_set.resources.items() if name not in protected]
     found += [Problem(checkpoint.where, f"no rule accepts the checkpoint {name!r}", "name it in only-through:")
               for name, checkpoint in rule_set.checkpoints.items() if name not in used]
-    return found + list(_shadowed(rule_set))
+    return found + list(_brokers(rule_set)) + list(_shadowed(rule_set))
+
+
+def _brokers(rule_set: RuleSet) -> Iterator[Problem]:
+    """Report checkpoints whose children keep the stamp and are started for anybody who asks."""
+    for name, checkpoint in rule_set.checkpoints.items():
+        broker = broker_of(checkpoint.exe) if checkpoint.stamp == "children" else None
+        if broker is not None:
+            yield Problem(checkpoint.where, f"the checkpoint {name!r} is {broker.name}, and everything that it starts "
+                          f"for anybody carries the stamp ({broker.starts})",
+                          "write stamp: self, or name the program that it starts as the checkpoint")
 
 
 def is_absent(folder: str) -> bool:
@@ -65,7 +77,7 @@ def find_absent_folders(rule_set: RuleSet, is_missing: Callable[[str], bool] = i
     for resource in rule_set.resources.values():
         folders: dict[str, list[str]] = {}
         for path in (*resource.files, *resource.trees, *resource.exec, *resource.devices, *resource.unix):
-            if path.startswith("/"):
+            if path.startswith("/") and not mount_point(path):
                 folders.setdefault(os.path.dirname(path), []).append(path)
         for folder, paths in folders.items():
             if folder not in known:

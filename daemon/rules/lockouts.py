@@ -9,8 +9,8 @@ from .model import Resource
 
 # One table; directories stand for everything below them. Paths as after the /usr merge.
 VITAL_TREES = frozenset({
-    "/boot", "/etc/pam.d", "/etc/ld.so.conf.d", "/etc/security", "/etc/systemd", "/proc", "/run/systemd",
-    "/run/udev", "/sys", "/usr/lib/modules", "/usr/lib/python3", "/usr/lib/security", "/usr/lib/systemd"})
+    "/boot", "/etc/pam.d", "/etc/ld.so.conf.d", "/etc/security", "/etc/systemd", "/run/systemd",
+    "/run/udev", "/usr/lib/modules", "/usr/lib/python3", "/usr/lib/security", "/usr/lib/systemd"})
 VITAL_FILES = frozenset({
     "/etc/fstab", "/etc/group", "/etc/gshadow", "/etc/hosts", "/etc/inittab", "/etc/ld.so.cache", "/etc/ld.so.conf",
     "/etc/ld.so.preload", "/etc/login.defs", "/etc/machine-id", "/etc/nsswitch.conf", "/etc/passwd", "/etc/profile",
@@ -29,7 +29,14 @@ _ALIASES = {"/var/run": "/run", "/var/lock": "/run/lock"}
 VITAL_ROOTS = frozenset({
     "/", "/dev", "/dev/pts", "/dev/shm", "/etc", "/home", "/lib", "/root", "/run", "/tmp", "/usr", "/usr/bin",
     "/usr/lib", "/usr/lib64", "/usr/libexec", "/usr/local", "/usr/local/bin", "/usr/local/lib", "/usr/sbin",
-    "/usr/share", "/var", "/var/lib", "/var/log", "/var/tmp"})
+    "/usr/share", "/var", "/var/lib", "/var/log", "/var/tmp",
+    "/proc", "/proc/sys", "/proc/sys/fs", "/proc/sys/kernel", "/proc/sys/net", "/proc/sys/vm", "/sys", "/sys/block",
+    "/sys/bus", "/sys/class", "/sys/dev", "/sys/devices", "/sys/fs", "/sys/fs/cgroup", "/sys/kernel", "/sys/module"})
+# Of pseudo file systems everything is read by somebody who does not expect to be refused, but for these.
+PRIVATE_PSEUDO = ("/proc/kallsyms", "/proc/kcore", "/proc/keys", "/proc/kmsg", "/proc/kpage", "/proc/sched_debug",
+                  "/proc/sys/fs/binfmt_misc", "/proc/sys/kernel/", "/proc/sysrq-trigger", "/proc/timer_list",
+                  "/sys/firmware/", "/sys/fs/bpf", "/sys/fs/fuse", "/sys/fs/pstore", "/sys/fs/resctrl",
+                  "/sys/kernel/config", "/sys/kernel/debug", "/sys/kernel/security", "/sys/kernel/tracing")
 _ABOVE = frozenset("/".join(path.split("/")[:depth]) or "/" for path in VITAL_TREES | VITAL_FILES
                    for depth in range(1, path.count("/") + 1))
 
@@ -38,13 +45,21 @@ def vital_paths(resource: Resource) -> Iterator[tuple[str, str]]:
     """Yield each declared path that a host cannot do without, and why."""
     for tree in resource.trees:
         path = _merged(tree)
-        if path in VITAL_ROOTS or path in _ABOVE or _MULTIARCH.match(path):
+        if reason := _pseudo(path, resource):
+            yield tree, reason
+        elif path in VITAL_ROOTS or path in _ABOVE or _MULTIARCH.match(path):
             yield tree, "the system needs what is below it to boot or to be repaired"
         elif reason := _vital(path):
             yield tree, reason
     for path in (*resource.files, *resource.exec, *resource.devices, *resource.unix):
-        if path.startswith("/") and (reason := _vital(_merged(path))):
+        if path.startswith("/") and (reason := _pseudo(path, resource) or _vital(_merged(path))):
             yield path, reason
+
+
+def _pseudo(path: str, resource: Resource) -> str:
+    if "read" in resource.access and path.startswith(("/proc/", "/sys/")) and not path.startswith(PRIVATE_PSEUDO):
+        return "programs read it without expecting to be refused; protect writing alone with access: [write]"
+    return ""
 
 
 def _vital(path: str) -> str:

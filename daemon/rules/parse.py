@@ -162,8 +162,8 @@ class _Parser:
                               "leave it out, or protect files, trees or devices")
         resource = Resource(
             name, self._many(fields, "tcp", values.read_endpoint), self._many(fields, "udp", values.read_endpoint),
-            self._many(fields, "unix", values.read_socket), self._many(fields, "files", values.read_path),
-            self._many(fields, "trees", values.read_path), self._many(fields, "exec", values.read_path),
+            self._many(fields, "unix", values.read_socket), self._many(fields, "files", values.read_protected),
+            self._many(fields, "trees", values.read_tree), self._many(fields, "exec", values.read_path),
             self._many(fields, "devices", values.read_path), access, self._where(key))
         if not fields.keys() - {"access"}:
             self._problem(key, f"resource {name!r} is empty", "give it tcp, udp, unix, files, trees, exec or devices")

@@ -8,7 +8,9 @@ import re
 import sys
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 
+from ..abi import PSEUDO_NAMES
 from .model import Endpoint, Network
+from .pseudo import ANYWHERE, mount_point, process_name
 
 NAME_MAX = 255
 PATH_MAX = 4095
@@ -17,6 +19,7 @@ ED25519_DER = bytes.fromhex("302a300506032b6570032100")     # RFC 8410: what sta
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\Z")
 _PLAIN_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._:@%+,=~ -]{1,255})+\Z")
+_PSEUDO = ("/proc/", "/sys/")
 _ENDPOINT = re.compile(r"(?:\[([^\[\]]*)\]|([^\[\]:]*)):([0-9]+)\Z", re.ASCII)
 _UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]+\.(?:service|scope|slice)\Z")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]*\$?\Z")
@@ -67,6 +70,36 @@ def read_path(text: str) -> str:
     if size > PATH_MAX or any(_size(part) > NAME_MAX for part in parts):
         raise Wrong(f"the path {text[:40]!r}… is too long", f"at most {NAME_MAX} bytes a name and {PATH_MAX} in all")
     return text
+
+
+def read_protected(text: str) -> str:
+    """Return a path that can be protected; on a pseudo file system /** may stand for any directory. Raises: Wrong."""
+    if not text.startswith(_PSEUDO):
+        return read_path(text)
+    point = mount_point(text)
+    rest = text[len(point):] if point else ""
+    if rest.startswith(f"/{ANYWHERE}/"):
+        name = rest[len(ANYWHERE) + 2:]
+        if not name or "/" in name:
+            raise Wrong(f"in {text!r} more than one name follows {ANYWHERE}", f"write {point}/{ANYWHERE}/NAME")
+        read_path(f"{point}/{name}")
+        return sys.intern(text)
+    path = read_path(text)
+    if own := process_name(path):
+        raise Wrong(f"the path {text!r} is one process's own ({own}), and gone with it",
+                    f"write /proc/{ANYWHERE}/{path.rpartition('/')[2]} for that file of every process")
+    if rest.count("/") > PSEUDO_NAMES:
+        raise Wrong(f"the path {text[:40]!r}… has more than {PSEUDO_NAMES} names below {point}",
+                    "declare a directory above it under trees:")
+    return path
+
+
+def read_tree(text: str) -> str:
+    """Return the path of a directory with all below it; Raises: Wrong."""
+    path = read_protected(text)
+    if f"/{ANYWHERE}/" in path:
+        raise Wrong(f"the tree {text!r} contains {ANYWHERE}, which is for files", "write it under files:")
+    return path
 
 
 def read_socket(text: str) -> str:

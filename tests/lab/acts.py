@@ -62,6 +62,71 @@ def by_o_path(path: str) -> None:
     opened(f"/proc/self/fd/{handle}", os.O_RDONLY)
 
 
+WRITING = os.O_WRONLY | os.O_APPEND
+
+
+def in_child(act: Callable[[], Any]) -> None:
+    """Do something in a process of its own, which may leave namespaces and roots behind."""
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            act()
+            said = "0"
+        except Impossible as error:
+            said = f"impossible: {error}"
+        except OSError as error:
+            said = str(error.errno)
+        os.write(write, said.encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as answer:
+        said = answer.read()
+    os.waitpid(child, 0)
+    if not said.isdigit():
+        raise Impossible(said.removeprefix("impossible: "))
+    if said != "0":
+        raise OSError(int(said), os.strerror(int(said)))
+
+
+def apart(flags: int, then: Callable[[], Any]) -> None:
+    """Unshare namespaces, the mounts among them, and do something there."""
+    user, group = os.getuid(), os.getgid()
+    prepared(lambda: call(libc.unshare(flags | 0x00020000)))    # CLONE_NEWNS
+    if flags & 0x10000000:                                      # CLONE_NEWUSER
+        for name, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
+            with prepared(lambda name=name: open(f"/proc/self/{name}", "w")) as file:   # type: ignore[misc]
+                file.write(text)
+    prepared(lambda: call(libc.mount(b"none", b"/", None, 0x44000, None)))      # MS_REC | MS_PRIVATE
+    then()
+
+
+def opened_in_other_proc(path: str) -> None:
+    """Open a file below /proc on a procfs of a new pid namespace."""
+    os.makedirs("/run/acts-proc", exist_ok=True)
+
+    def inside() -> None:
+        prepared(lambda: call(libc.mount(b"acts", b"/run/acts-proc", b"proc", 0, None)))
+        opened(path.replace("/proc", "/run/acts-proc", 1), WRITING)
+    apart(0x20000000, lambda: in_child(inside))                 # CLONE_NEWPID
+
+
+def opened_bound(path: str) -> None:
+    """Open a file through a bind mount of its folder."""
+    os.makedirs("/run/acts-bound", exist_ok=True)
+
+    def inside() -> None:
+        prepared(lambda: call(libc.mount(os.path.dirname(path).encode(), b"/run/acts-bound", None, MS_BIND, None)))
+        opened(f"/run/acts-bound/{os.path.basename(path)}", WRITING)
+    apart(0, inside)
+
+
+def opened_in_chroot(path: str) -> None:
+    """Open a file from a root that is its folder."""
+    prepared(lambda: os.chroot(os.path.dirname(path)))
+    opened(f"/{os.path.basename(path)}", WRITING)
+
+
 def linked_symlink(target: str, name: str) -> None:
     """Read through a symbolic link that stands elsewhere."""
     if not os.path.lexists(name):
@@ -154,6 +219,12 @@ ACTS: dict[str, Callable[..., Any]] = {
     "read": lambda path: opened(path, os.O_RDONLY),
     "write": lambda path: opened(path, os.O_WRONLY),
     "append": lambda path: opened(path, os.O_WRONLY | os.O_APPEND),
+    "append-through-root": lambda path: opened(f"/proc/self/root{path}", WRITING),
+    "append-by-o-path": lambda path: opened(f"/proc/self/fd/{prepared(lambda: os.open(path, os.O_PATH))}", WRITING),
+    "append-bound": lambda path: in_child(lambda: opened_bound(path)),
+    "append-in-pid-namespace": lambda path: in_child(lambda: opened_in_other_proc(path)),
+    "append-in-user-namespace": lambda path: in_child(lambda: apart(0x10000000, lambda: opened(path, WRITING))),
+    "append-in-chroot": lambda path: in_child(lambda: opened_in_chroot(path)),
     "create": lambda path: opened(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL),
     "truncate": lambda path: os.truncate(path, 0),
     "list": os.listdir,

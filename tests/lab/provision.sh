@@ -13,7 +13,7 @@ sudo openssh-server openssh-client curl netcat-openbsd                  # and it
 python3 python3-bpfcc python3-psutil python3-pyroute2 python3-click     # what nbspd depends on
 python3-yaml python3-systemd python3-cryptography python3-rich
 python3-pytest python3-hypothesis                                       # tests that run inside
-postgresql pgbouncer squid cron                                         # the programs of the example rules
+postgresql pgbouncer squid cron at                                      # the programs of the example rules, and brokers
 gcc libc6-dev strace                           # the forbidden acts are small C programs
 acl attr e2fsprogs                                                      # what they act on
 END
@@ -28,7 +28,7 @@ configure() {
     id alice > /dev/null 2>&1 || useradd --create-home --shell /bin/bash alice
 
     # Tests start the services they need; a boot that starts all of them takes twice as long under emulation.
-    for unit in postgresql pgbouncer squid ssh cron apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer \
+    for unit in postgresql pgbouncer squid ssh cron atd apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer \
                 e2scrub_reap fstrim.timer dpkg-db-backup.timer systemd-networkd-wait-online sysstat; do
         systemctl disable --quiet "$unit" 2> /dev/null || true
     done

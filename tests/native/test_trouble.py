@@ -86,7 +86,7 @@ def test_a_file_system_that_cannot_be_protected(guarded: Host) -> None:
     guarded.write({}, {"memory": {"files": [str(way)]}},
                   [{"id": "trouble", "protect": "memory", "only-through": []}])
     try:
-        assert "is on proc, whose files nbspd cannot protect" in refused(guarded)
+        assert "which is one process's own" in refused(guarded)
     finally:
         way.unlink()
 

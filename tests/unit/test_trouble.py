@@ -104,8 +104,8 @@ def script(folder: Path) -> None:
 
 
 def proc(folder: Path) -> None:
-    (folder.parent / "way").symlink_to("/proc/nbspd-test")
-    resource(f"files: [{folder.parent}/way]")(folder)
+    (folder.parent / "way").symlink_to("/proc/version")
+    resource(f"devices: [{folder.parent}/way]")(folder)
 
 
 def crowd(folder: Path) -> None:

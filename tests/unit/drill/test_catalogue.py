@@ -23,7 +23,8 @@ WANTED = 250
 # what Ground and Monitor have words for
 GROUND = frozenset("""attempt checkpoint bastion library image device mounted tcp udp open_tcp open_udp vsock abstract
     abstract_dgram cgroup secret token mark scratch uid gid file tool script tree in_tree tool_in_tree later
-    stream dgram seqpacket decoy decoy_tool own monitor pins bpffs rules rule journal state code unit group""".split())
+    stream dgram seqpacket decoy decoy_tool own knob sysfs_knob agent monitor pins bpffs rules rule journal state code
+    unit group""".split())
 
 
 def test_there_are_enough() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nbspd.drill.catalogue import ATTEMPTS
+from nbspd.drill.ground import KNOBS
 from nbspd.drill.stage import GUARDED, Stage, rule_text
 from nbspd.rules.compile import compile_rules
 from nbspd.rules.load import Source, parse_sources
@@ -24,11 +25,12 @@ def test_a_drill_of_everything() -> None:
                     trees=(f"/run/nbspd-drill-x/disk/{number}/g/tree",),
                     programs=(f"/run/nbspd-drill-x/disk/{number}/g/tool",),
                     sockets=(f"/run/nbspd-drill-x/disk/{number}/g/stream",),
-                    checkpoint=f"/run/nbspd-drill-x/disk/{number}/c/own" if number % 30 == 0 else "")
+                    checkpoint=f"/run/nbspd-drill-x/disk/{number}/c/own" if number % 30 == 0 else "",
+                    knobs=tuple(KNOBS.values()))
               for number in range(len(ATTEMPTS))]
     plan = compile_rules(parse_sources([Source("99-drill-x.yaml", rule_text(stages, WORDS))]))
-    assert {rule.id for rule in plan.rules} == {"drill-files", "drill-endpoints"}
-    assert len(plan.paths) == 4 * len(stages)
+    assert {rule.id for rule in plan.rules} == {"drill-files", "drill-endpoints", "drill-knobs"}
+    assert len(plan.paths) == 4 * len(stages) + len(KNOBS)
     assert len(plan.endpoints) == 2 * len(GUARDED)
 
 

@@ -38,6 +38,12 @@ class StubHost(Host):
     (file_record(object=abi.ObjectKey(ino=1, dev=5)), {}, "inode 1 on device 0:5"),
     (file_record(b"f", b"e", b"d", b"c", b"b", b"a"), {}, "…/a/b/c/d/e/f"),
     (file_record(b"n", b"etc", kind=abi.Kind.SLOT), {KEY: "/etc"}, "/etc/n"),
+    (file_record(b"modprobe", b"kernel", b"sys", kind=abi.Kind.PSEUDO, object=abi.ObjectKey(ino=77)),
+     {(0, 77, 0): "/proc/sys/kernel/modprobe"}, "/proc/sys/kernel/modprobe"),
+    (file_record(b"release_agent", kind=abi.Kind.PSEUDO, object=abi.ObjectKey(ino=77)),
+     {(0, 77, 0): "/sys/fs/cgroup/**/release_agent"}, "/sys/fs/cgroup/**/release_agent"),
+    (file_record(b"on", b"x", kind=abi.Kind.PSEUDO, object=abi.ObjectKey(ino=77)), {(0, 77, 0): "/sys/kernel/debug"},
+     "/sys/kernel/debug/x/on"),
     (file_record(b"tty7", b"dev", kind=abi.Kind.RDEV, object=abi.ObjectKey(ino=4 << 20 | 7, dev=abi.RDEV_DEV)), {},
      "/dev/tty7 (device 4:7)")])
 def test_words(raw: bytes, declared: dict[tuple[int, int, int], str], words: str) -> None:

@@ -14,13 +14,16 @@ import pytest
 
 from nbspd import abi
 from nbspd.errors import Problem, RulesError
+from nbspd.kernel.mounts import parse_mountinfo
 from nbspd.programs import bind as module
 from nbspd.programs.bind import bind
 from nbspd.programs.bound import Binding, Bound
 from nbspd.programs.image import render
 from nbspd.programs.inspect import Inode, Inspector, Key
-from nbspd.programs.names import SLOT_WORDS, name_hash
+from nbspd.programs.names import SLOT_WORDS, name_hash, pseudo_hash
+from nbspd.programs.places import Lookup
 from nbspd.rules.plan import MAPPED, Plan
+from nbspd.rules.pseudo import Place
 
 from .plans import numbers_of, plan_of, program
 
@@ -193,7 +196,7 @@ def test_a_file_and_a_link_to_nowhere_in_the_place_of_a_folder(here: Path) -> No
 
 def test_nothing_is_watched_where_nothing_can_be_protected(here: Path) -> None:
     (here / "way").symlink_to("/proc")
-    bound = bound_of(protecting(here, files=[f"{here}/way/no/such/file"]))
+    bound = bound_of(protecting(here, unix=[f"{here}/way/no/such/file"]))
     assert not bound.slots and bound.missing == (f"{here}/way/no/such/file",)
 
 
@@ -221,11 +224,67 @@ def test_a_path_that_cannot_be_looked_at(here: Path) -> None:
     assert "cannot look at" in problem(protecting(here, files=[f"{here}/loop"]))
 
 
-@pytest.mark.parametrize("path", ["/proc/self/mem", "/proc/later"])
-def test_file_systems_that_cannot_be_protected(here: Path, path: str) -> None:
-    (here / "way").symlink_to(path)
-    found = problems(protecting(here, files=[f"{here}/way"]))
+def test_file_systems_that_cannot_be_protected(here: Path) -> None:
+    (here / "way").symlink_to("/proc/version")
+    found = problems(protecting(here, devices=[f"{here}/way"]))
     assert all("is on proc, whose files nbspd cannot protect" in str(one) for one in found)
+
+
+# -- pseudo file systems
+
+
+def test_a_pseudo_file_is_bound_by_its_path(here: Path) -> None:
+    (here / "way").symlink_to("/proc/later")
+    bound = bound_of(protecting(here, files=["/proc/sys/kernel/core_pattern", "/sys/kernel/no-such-knob",
+                                             f"{here}/way"], trees=["/sys/kernel/debug"], access=["write"]))
+    assert not bound.inodes and not bound.missing and list(bound.slots) == [(key(here), b"way")]
+    pseudo = bound.pseudo
+    assert set(pseudo.own) == {Place("proc", ("sys", "kernel", "core_pattern")), Place("proc", ("later",)),
+                               Place("sysfs", ("kernel", "no-such-knob"))}
+    assert set(pseudo.trees) >= {Place("debugfs"), Place("tracefs")}
+    assert bound.names.objects[0, pseudo_hash(Place("debugfs")), 0] == "/sys/kernel/debug"
+
+
+def test_a_pseudo_file_of_a_process_is_refused(here: Path) -> None:
+    (here / "way").symlink_to("/proc/self/mem")
+    said = problem(protecting(here, files=[f"{here}/way"]))
+    assert "which is one process's own" in said and "write /proc/**/mem for that file of every process" in said
+
+
+MOUNTS = parse_mountinfo("""1 1 254:0 / / rw - ext4 /dev/vda rw
+2 1 0:20 / /proc rw - proc proc rw
+3 2 0:21 / /proc/sys/fs/binfmt_misc rw - autofs systemd-1 rw
+4 1 0:22 / /sys rw - sysfs sysfs rw
+5 4 0:23 / /sys/fs/cgroup rw - tmpfs tmpfs rw
+6 5 0:24 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw
+7 1 0:20 /sys/kernel /srv/jail/kernel rw - proc proc rw
+8 1 0:25 / /srv/jail/sys rw - sysfs sysfs rw
+""")
+
+
+@pytest.mark.parametrize("path, place, is_waiting", [
+    ("/proc/sys/kernel/modprobe", Place("proc", ("sys", "kernel", "modprobe")), False),
+    ("/proc", Place("proc"), False),
+    ("/proc/**/mem", Place("proc", ("**", "mem")), False),
+    ("/proc/sys/fs/binfmt_misc/register", None, True),      # whoever looks there mounts it
+    ("/sys/kernel/debug/x", Place("sysfs", ("kernel", "debug", "x")), True),
+    ("/sys/fs/cgroup/systemd/release_agent", Place("cgroup", ("release_agent",)), False),
+    ("/sys/fs/cgroup/x", None, True),
+    ("/srv/jail/kernel/modprobe", Place("proc", ("sys", "kernel", "modprobe")), False),
+    ("/srv/jail/sys/kernel/x", Place("sysfs", ("kernel", "x")), False),
+    ("/srv/payroll", None, False),
+])
+def test_where_a_path_lies(path: str, place: Place | None, is_waiting: bool) -> None:
+    lookup = Lookup(MOUNTS)
+    assert (lookup.place(path), lookup.is_waiting(path)) == (place, is_waiting)
+
+
+def test_nobody_looks_where_a_file_system_waits_to_be_mounted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def real(path: str) -> str:
+        raise AssertionError(f"looked at {path}")
+    monkeypatch.setattr(os.path, "realpath", real)
+    assert Lookup(MOUNTS).real("/proc/sys/fs/binfmt_misc/register") == "/proc/sys/fs/binfmt_misc/register"
+    assert Lookup(MOUNTS).real("/proc/**/mem") == "/proc/**/mem"
 
 
 def test_a_device_is_bound_by_its_number_too(here: Path) -> None:

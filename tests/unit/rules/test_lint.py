@@ -27,7 +27,8 @@ REFUSED = [
     "exec: [/usr/lib/systemd/systemd]", "exec: [/usr/bin/login]", "exec: [/usr/sbin/sulogin]", "exec: [/usr/bin/nbsp]",
     "devices: [/dev/null]", "devices: [/dev/console]", "devices: [/dev/urandom]", "unix: [/dev/log]",
     "unix: [/run/systemd/private]", "unix: [/run/dbus/system_bus_socket]", "unix: [/var/run/dbus/system_bus_socket]",
-    "unix: [/run/nbspd/control.sock]",
+    "unix: [/run/nbspd/control.sock]", "files: [/proc/cpuinfo]", "trees: [/proc/sys/kernel]", "files: [/proc/**/stat]",
+    "trees: [/sys/fs/cgroup], access: [write]", "trees: [/proc], access: [write]",
 ]
 ACCEPTED = [
     "trees: [/srv]", "trees: [/srv/payroll]", "trees: [/opt/x]", "trees: [/var/lib/x]", "trees: [/home/x]",
@@ -35,6 +36,8 @@ ACCEPTED = [
     "files: [/etc/payroll.key]", "files: [/etc/ssh/ssh_host_ed25519_key]", "trees: [/etc/ssh]",
     "files: [/etc/passwd.x]",
     "exec: [/usr/local/sbin/x]", "exec: [/usr/bin/psql]", "devices: [/dev/ttyUSB0]", "unix: ['@/dev/log']",
+    "files: [/proc/sys/kernel/core_pattern]", "files: [/proc/kcore]", "files: [/sys/fs/cgroup/**/release_agent], "
+    "access: [write]", "trees: [/sys/kernel/debug]", "files: [/proc/cmdline], access: [write]",
     "unix: [/run/postgresql/.s.PGSQL.5432]", "tcp: ['0.0.0.0/0:443']", "files: [/usr/lib/x/libc.conf]",
 ]
 
@@ -52,7 +55,7 @@ def sets(*rules: tuple[str, str]) -> str:
 
 @pytest.mark.parametrize("resource", REFUSED)
 def test_what_the_system_needs_is_refused(resource: str) -> None:
-    path = resource.split("[")[1].rstrip("]")
+    path = resource.split("[")[1].split("]")[0]
     assert [one for one in problems(ruled(resource)) if one.startswith(f"a.yaml:9:10: rule 'r' protects {path}: ")
             and one.endswith("; protect less, or write i-understand: locks-out-everyone")]
     assert problems(ruled(resource, "only-through: [agent], i-understand: locks-out-everyone")) == []
