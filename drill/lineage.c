@@ -76,7 +76,7 @@ ROLE("ask")	/* how=systemd-run | dbus | at | cron */
 	if (!strcmp(how, "systemd-run"))
 		status = system(text("systemd-run --quiet --collect --no-block sh -c '%s' >&2", line));
 	else if (!strcmp(how, "dbus"))
-		status = system(text("busctl --quiet call org.freedesktop.systemd1 /org/freedesktop/systemd1 "
+		status = system(text("busctl --quiet -- call org.freedesktop.systemd1 /org/freedesktop/systemd1 "
 				     "org.freedesktop.systemd1.Manager StartTransientUnit 'ssa(sv)a(sa(sv))' nbspd-drill-%d.service "
 				     "fail 1 ExecStart 'a(sasb)' 1 /bin/sh 3 /bin/sh -c '%s' false 0 >&2", getpid(), line));
 	else if (!strcmp(how, "at"))
