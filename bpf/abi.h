@@ -9,7 +9,7 @@
 #define NBSP_CLAUSES 4		/* rules that may protect one object */
 #define NBSP_WALK_MAX 128	/* ancestors looked at before a walk gives up and denies */
 #define NBSP_NAME 256
-#define NBSP_RULES 65536	/* rule numbers, the index of the counters */
+#define NBSP_RULES 65536	/* rule numbers, the index of the counters; the last eight are nbspd's own */
 #define NBSP_FILTER_WORDS 131072	/* 64-bit words of one generation's object filter */
 #define NBSP_SB_WORDS 64
 #define NBSP_PORT_WORDS 1024
@@ -30,6 +30,7 @@
 #define ACCESS_WRITE 2
 #define ACCESS_EXEC 4
 #define ACCESS_CONNECT 8
+#define ACCESS_MOVE 16	/* to rename, replace or remove what stands above a declared path */
 
 /* the technical way an access took, as daemon/programs/catalogue.py names it */
 #define CHANNEL_FILE_OPEN 1
@@ -54,6 +55,7 @@
 #define CHANNEL_UNIX_CONNECT 20
 #define CHANNEL_UNIX_SEND 21
 #define CHANNEL_DEVICE_OPEN 22
+#define CHANNEL_COVER 50	/* mounting something over it */
 
 #define VERDICT_DENIED 1
 #define VERDICT_KILLED 2
@@ -78,11 +80,12 @@
 #define CHECKPOINT_USER 4
 #define CHECKPOINT_UNIT 8
 #define CHECKPOINT_AFTER 16
+#define CHECKPOINT_MANAGER 128	/* the program of PID 1, or one by which it starts others */
 
 struct object_key {
 	__u64 ino;
 	__u32 dev;		/* the superblock's s_dev, the kernel's encoding (major << 20 | minor) */
-	__u32 gen;		/* i_generation; 0 in tier socket */
+	__u32 gen;		/* i_generation; 0 in tier socket; of a device number 1 for a block device, 0 for others */
 };
 
 struct object {

@@ -7,6 +7,7 @@
  * inode_create …       names below a tree or in a slot; hooks come before the effect and under the parent's lock
  * inode_rename         called twice with roles swapped for RENAME_EXCHANGE
  * inode_link           wants read and write of the old name: the new name would lead around a tree
+ * inode_unlink, rmdir, rename   also want to move: directories and symbolic links above a declared path stay where they are
  * inode_setattr        chmod, chown, truncate, utimes: all of them end in notify_change()
  * inode_getattr        not a judge: tells the daemon how the kernel calls an inode; attached only while it asks
  */
@@ -17,18 +18,24 @@
 #define FMODE_WRITE 2
 #define FMODE_EXEC_FLAG 0x20	/* __FMODE_EXEC in f_flags: the kernel opens it to run it */
 #define PROT_EXEC 4
+#define RENAME_EXCHANGE 2
 #define S_IFMT 0170000
 #define S_IFBLK 0060000
 #define S_IFCHR 0020000
 
 /* A device node: what counts is the number, whoever made whichever node for it. */
-static __always_inline __u32 device_policy(struct question *q, __u32 rdev)
+static __always_inline __u32 device_policy(struct question *q, struct inode *inode)
 {
-	struct object_key key = { .ino = rdev, .dev = NBSP_RDEV_DEV };
+	struct object_key key = { .dev = NBSP_RDEV_DEV };
 	struct generation *generation = generations.lookup(&q->slot);
 	void *inner = objects.lookup(&q->slot);
+	__u32 type = inode->i_mode & S_IFMT;
 	struct object *object;
 
+	if (type != S_IFBLK && type != S_IFCHR)
+		return 0;
+	key.ino = inode->i_rdev;
+	key.gen = type == S_IFBLK;
 	if (!generation || !inner ||
 	    !filter_has(q->slot, generation->filter_mask, object_hash(key.ino, key.dev)))
 		return 0;
@@ -37,7 +44,6 @@ static __always_inline __u32 device_policy(struct question *q, __u32 rdev)
 		return 0;
 	q->object = key;
 	q->kind = KIND_RDEV;
-	q->channel = CHANNEL_DEVICE_OPEN;
 	return object->policy;
 }
 
@@ -45,8 +51,6 @@ HOOK(file_open, security_file_open)
 {
 	struct file *file = ARG(file_open, file, struct file *);
 	struct question q = { .channel = CHANNEL_FILE_OPEN };
-	struct inode *inode = file->f_inode;
-	__u32 type = inode->i_mode & S_IFMT;
 	int slot = active_slot();
 
 	RESPECT_EARLIER(file_open);
@@ -64,10 +68,12 @@ HOOK(file_open, security_file_open)
 			q.wanted = ACCESS_READ;	/* open(2) with access mode 3: ioctl only */
 	}
 	q.policy = find_policy(&q, file->f_path.dentry, 0);
-	if (!q.policy && (type == S_IFBLK || type == S_IFCHR))
-		q.policy = device_policy(&q, inode->i_rdev);
-	if (!q.policy)
-		return 0;
+	if (!q.policy) {
+		q.policy = device_policy(&q, file->f_inode);
+		if (!q.policy)
+			return 0;
+		q.channel = CHANNEL_DEVICE_OPEN;
+	}
 	q.stamp = stamp_of((void *)bpf_get_current_task());
 	return judge(&q, CAN_SIGNAL);
 }
@@ -92,14 +98,25 @@ HOOK(mmap_file, security_mmap_file)
 HOOK(file_receive, security_file_receive)
 {
 	struct file *file = ARG(file_receive, file, struct file *);
-	__u8 wanted = 0;
+	struct question q = { .channel = CHANNEL_RECEIVE };
+	int slot = active_slot();
 
 	RESPECT_EARLIER(file_receive);
 	if (file->f_mode & FMODE_READ)
-		wanted |= ACCESS_READ;
+		q.wanted |= ACCESS_READ;
 	if (file->f_mode & FMODE_WRITE)
-		wanted |= ACCESS_WRITE;
-	return wanted ? check_dentry(file->f_path.dentry, CHANNEL_RECEIVE, wanted, 0) : 0;
+		q.wanted |= ACCESS_WRITE;
+	if (slot < 0 || !q.wanted)
+		return 0;
+	q.slot = slot;
+	q.dentry = file->f_path.dentry;
+	q.policy = find_policy(&q, q.dentry, 0);
+	if (!q.policy)
+		q.policy = device_policy(&q, file->f_inode);
+	if (!q.policy)
+		return 0;
+	q.stamp = stamp_of((void *)bpf_get_current_task());
+	return judge(&q, CAN_SIGNAL);
 }
 
 HOOK(inode_create, security_inode_create)
@@ -130,26 +147,35 @@ HOOK(inode_link, security_inode_link)
 {
 	RESPECT_EARLIER(inode_link);
 	return check_names(ARG(inode_link, old_dentry, struct dentry *), ARG(inode_link, new_dentry, struct dentry *),
-			   CHANNEL_LINK, 0);
+			   CHANNEL_LINK, ACCESS_WRITE);
 }
 
 HOOK(inode_unlink, security_inode_unlink)
 {
 	RESPECT_EARLIER(inode_unlink);
-	return check_dentry(ARG(inode_unlink, dentry, struct dentry *), CHANNEL_UNLINK, ACCESS_WRITE, 1);
+	return check_dentry(ARG(inode_unlink, dentry, struct dentry *), CHANNEL_UNLINK, ACCESS_WRITE | ACCESS_MOVE, 1);
 }
 
 HOOK(inode_rmdir, security_inode_rmdir)
 {
+	/* PID 1 removes the empty RuntimeDirectory= of a service that ends, and makes it anew when it starts */
+	__u8 wanted = (__u32)(bpf_get_current_pid_tgid() >> 32) == 1 ? ACCESS_WRITE : ACCESS_WRITE | ACCESS_MOVE;
+
 	RESPECT_EARLIER(inode_rmdir);
-	return check_dentry(ARG(inode_rmdir, dentry, struct dentry *), CHANNEL_RMDIR, ACCESS_WRITE, 1);
+	return check_dentry(ARG(inode_rmdir, dentry, struct dentry *), CHANNEL_RMDIR, wanted, 1);
 }
 
 HOOK(inode_rename, security_inode_rename)
 {
+	__u8 wanted = ACCESS_WRITE | ACCESS_MOVE;
+
 	RESPECT_EARLIER(inode_rename);
+#ifdef ARG_inode_rename_flags	/* without: the hook is called a second time with the names exchanged */
+	if (ctx[ARG_inode_rename_flags] & RENAME_EXCHANGE)
+		wanted |= ACCESS_READ;
+#endif
 	return check_names(ARG(inode_rename, old_dentry, struct dentry *), ARG(inode_rename, new_dentry, struct dentry *),
-			   CHANNEL_RENAME, 1);
+			   CHANNEL_RENAME, wanted);
 }
 
 HOOK(inode_setattr, security_inode_setattr)

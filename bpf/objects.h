@@ -36,6 +36,12 @@ static __always_inline __u32 slot_bit(__u32 directory_hash, __u32 length)
 	return ((directory_hash ^ (length * 0x9E3779B1U)) >> 26) & 63;
 }
 
+/* Bit of a directory that only lies above something declared: looked at when it is to be moved, and at no other time. */
+static __always_inline __u32 move_bit(__u32 hash)
+{
+	return slot_bit(hash, 0);
+}
+
 /* Does this superblock hold anything protected? */
 static __always_inline int superblock_guarded(__u32 slot, __u32 dev)
 {
@@ -210,8 +216,10 @@ static __always_inline __u32 find_policy(struct question *q, struct dentry *dent
 		if (policy) {
 			q->object = key;
 			q->kind = KIND_INODE;
-		} else if (filter_has(q->slot, mask, hash)) {
-			policy = inode_policy(q, inner, &key, 1);
+		} else {
+			word = filter_word(q->slot, mask, hash);
+			if (((word >> (hash & 63)) | ((word >> move_bit(hash)) & ((q->wanted / ACCESS_MOVE) & 1))) & 1)
+				policy = inode_policy(q, inner, &key, 1);
 		}
 		if (policy) {
 			if (changes)	/* a declared file is removed or replaced */
@@ -295,9 +303,10 @@ static __always_inline int check_dentry(struct dentry *dentry, __u8 channel, __u
 
 /*
  * Judges link and rename: the old name, whose inode gets another name, and the new name, which that inode takes over.  Where
- * the new name is declared, the inode is protected from now on, whatever other names it has.
+ * the new name is declared, the inode is protected from now on, whatever other names it has.  `wanted` of both; the old name
+ * is read too, since a new one would lead around a tree.
  */
-static __always_inline int check_names(struct dentry *from, struct dentry *to, __u8 channel, const int moves)
+static __always_inline int check_names(struct dentry *from, struct dentry *to, __u8 channel, __u8 wanted)
 {
 	struct newborn_filter *filter;
 	struct generation *generation;
@@ -315,8 +324,8 @@ static __always_inline int check_names(struct dentry *from, struct dentry *to, _
 	for (i = 0; i < 2; i++) {
 		__builtin_memset(&q, 0, sizeof(q));
 		q.channel = channel;
-		q.wanted = i ? ACCESS_WRITE : ACCESS_READ | ACCESS_WRITE;
-		if (check_question(&q, i ? to : from, i || moves))
+		q.wanted = wanted | (i ? 0 : ACCESS_READ);
+		if (check_question(&q, i ? to : from, i || (wanted & ACCESS_MOVE)))
 			return -EPERM;
 	}
 	if (!q.policy)

@@ -15,6 +15,7 @@ STAMPS_HELD = 8
 CLAUSES = 4
 NAME = 256
 RULES = 65536
+RESERVED_RULES = 8      # the highest numbers, for demands of our own: rules/reserved.py
 FILTER_WORDS = 131072
 SB_WORDS = 64
 PORT_WORDS = 1024
@@ -39,6 +40,7 @@ class Access(IntFlag):
     WRITE = 2
     EXEC = 4
     CONNECT = 8
+    MOVE = 16
 
 
 class Channel(IntEnum):
@@ -66,6 +68,7 @@ class Channel(IntEnum):
     UNIX_CONNECT = 20
     UNIX_SEND = 21
     DEVICE_OPEN = 22
+    COVER = 50
 
 
 class VerdictCode(IntEnum):
@@ -110,6 +113,7 @@ class CheckpointFlag(IntFlag):
     USER = 4
     UNIT = 8
     AFTER = 16
+    MANAGER = 128
 
 
 class ObjectKey(ctypes.Structure):

@@ -78,6 +78,11 @@ class Answers:
                           "mode": rule.mode, "on_bypass": rule.on_bypass, "owner": rule.owner, "reason": rule.reason,
                           "state": state, "open_channels": count,
                           "counters": account_json(counters.get(number), accounts.get(number))})
+        for number, own in active.bound.implicit_rules.items() if active is not None else ():
+            rules.append({"id": own.id, "resource": own.protect, "only_through": list(own.only_through),
+                          "mode": "enforce", "on_bypass": "deny", "owner": own.owner, "reason": own.reason,
+                          "state": "nbspd's own", "open_channels": 0,
+                          "counters": account_json(counters.get(number), accounts.get(number))})
         pending = activation.generations.now.pending
         total = [account_json(hits, accounts.get(number)) for number, hits in counters.items()]
         return {

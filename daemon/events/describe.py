@@ -15,8 +15,8 @@ R = TypeVar("R")
 
 VERDICTS = {int(code): code.name.lower() for code in abi.VerdictCode}
 CHANNELS = {int(channel): channel.name.lower() for channel in abi.Channel}
-ACTIONS = {access: "+".join(word for bit, word in enumerate(("read", "write", "execute", "connect"))
-                            if access >> bit & 1) for access in range(16)}      # by abi.Access
+ACTIONS = {access: "+".join(word for bit, word in enumerate(("read", "write", "execute", "connect", "move"))
+                            if access >> bit & 1) for access in range(32)}      # by abi.Access
 UNDECIDED = "(undecided)"
 UNDECIDED_REASON = ("nbspd could not find the policy of a protected object (a deeper path than it walks, or damaged "
                     "tables) and refused to be safe")

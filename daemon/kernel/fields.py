@@ -40,9 +40,10 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         may("sessionid")),
     "signal_struct": (need("live", c_type="int"),),
     "cred": (
-        *needs("uid", "euid", "gid", "fsuid"),
+        *needs("uid", "euid", "gid", "fsuid", "user_ns"),
         need("cap_effective", c_type="__u64")),     # two words before 6.3
     "mm_struct": needs("exe_file", "arg_start", "arg_end"),
+    "user_namespace": needs("level"),
     "nsproxy": needs("net_ns"),
     "net": (may("ns_inum", "ns.inum"),),
     "css_set": needs("dfl_cgrp"),

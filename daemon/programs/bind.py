@@ -24,6 +24,7 @@ from ..rules.model import Checkpoint
 from ..rules.plan import Clauses, PathTarget, Plan, merge_clauses, network_bits
 from .bound import Binding, Bits, Bound, BoundCheckpoint, Names
 from .inspect import BTRFS, Inode, Inspector, Key
+from .own_demands import OwnDemands
 from .units import unit_cgroups
 
 LOCAL_NETWORKS = ("127.0.0.0/8", "0.0.0.0/32", "::1/128", "::/128")
@@ -41,6 +42,8 @@ def bind(plan: Plan, numbers: Mapping[str, int], inspector: Inspector) -> Bound:
         binder.bind_checkpoints()
         binder.bind_paths()
         binder.bind_endpoints()
+        if inspector.judges_files and not binder.problems:
+            OwnDemands(plan, binder.bound, inspector).bind(binder.enclosing, binder.trees)
     if binder.problems:
         raise RulesError(binder.problems)
     return binder.bound
@@ -54,7 +57,7 @@ class _Binder:
         self.bound = Bound(plan, numbers)
         self.bound.names = Names({numbers[rule.id]: rule for rule in plan.rules})
         self._folders: dict[str, Inode | None] = {}
-        self._trees: dict[str, Clauses] = {}
+        self.trees: dict[str, Clauses] = {}
         self._missing: dict[str, None] = {}
         self._places: dict[str, str] | None = None      # where each path is declared: made for the first problem
 
@@ -143,7 +146,7 @@ class _Binder:
         for target in self.plan.paths:
             if target.kind == "tree":
                 real = os.path.realpath(target.path)
-                self._trees[real] = merge_clauses(self._trees.get(real, ()), target.clauses)
+                self.trees[real] = merge_clauses(self.trees.get(real, ()), target.clauses)
         for target in self.plan.paths:
             try:
                 self._bind_path(target)
@@ -154,7 +157,7 @@ class _Binder:
 
     def _bind_path(self, target: PathTarget) -> None:
         real = os.path.realpath(target.path)
-        clauses = merge_clauses(target.clauses, self._enclosing(real))
+        clauses = merge_clauses(target.clauses, self.enclosing(real))
         self._bind_name(target.path, target, clauses)
         if real != target.path:
             self._bind_name(real, target, clauses)
@@ -168,7 +171,7 @@ class _Binder:
             if not (stat.S_ISCHR(inode.mode) or stat.S_ISBLK(inode.mode)):
                 self._say(target.path, f"{target.path} is not a device", "declare it under files:")
                 return
-            self._add((abi.RDEV_DEV, inode.rdev, 0), target, clauses)
+            self._add((abi.RDEV_DEV, inode.rdev, int(stat.S_ISBLK(inode.mode))), target, clauses)
         if target.kind != "tree" and stat.S_ISDIR(inode.mode):
             self._say(target.path, f"{target.path} is a directory", "declare it under trees:")
             return
@@ -217,22 +220,23 @@ class _Binder:
             binding.own = merge_clauses(binding.own, clauses)
         self.bound.names.objects[key] = target.path
 
-    def _enclosing(self, real: str) -> Clauses:
+    def enclosing(self, real: str) -> Clauses:
+        """Return the demands of all trees around a path without symbolic links."""
         found: Clauses = ()
-        if self._trees:
+        if self.trees:
             path = real
             while path != "/":
                 path = os.path.dirname(path)
-                if path in self._trees:
-                    found = merge_clauses(found, self._trees[path])
+                if path in self.trees:
+                    found = merge_clauses(found, self.trees[path])
         return found
 
     def _bind_mounts_below(self) -> None:
         """A tree goes on in what is mounted below it: the walk in the kernel ends at a superblock's root."""
-        if not self._trees:
+        if not self.trees:
             return
         for mount in mounts.mounts():
-            clauses = self._enclosing(mount.point)
+            clauses = self.enclosing(mount.point)
             try:
                 inode = self.inspector.look(mount.point) if clauses else None
             except OSError:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Mapping
 
 from ..rules.model import Checkpoint, Rule
-from ..rules.plan import Clauses, Plan
+from ..rules.plan import Clauses, Plan, merge_clauses
+from ..rules.reserved import ReservedRule
 from .inspect import Key
 
 Bits = tuple[int, int]      # prefix length of 128, address
@@ -20,6 +21,7 @@ class BoundCheckpoint:
     exe: Key
     uid: int | None
     cgroup: str | None          # of its unit, from the root of the cgroup-v2 tree
+    is_manager: bool = False    # PID 1's program, or one by which it starts others: no rule accepts it
 
     def identity(self, identities: Mapping[str, str]) -> str:
         """Return what makes it the same checkpoint as before; `identities` has those that come before it."""
@@ -34,13 +36,19 @@ class Binding:
 
     own: Clauses = ()
     tree: Clauses = ()
+    above: Clauses = ()         # for moving it, because of what is declared below
+
+    @property
+    def itself(self) -> Clauses:
+        """Return all demands on the inode itself."""
+        return merge_clauses(self.own or self.tree, self.above)
 
 
 @dataclass
 class Names:
     """Words for the numbers that the kernel reports."""
 
-    rules: dict[int, Rule] = field(default_factory=dict)
+    rules: dict[int, Rule | ReservedRule] = field(default_factory=dict)
     stamps: dict[int, str] = field(default_factory=dict)
     objects: dict[Key, str] = field(default_factory=dict)
 
@@ -51,10 +59,12 @@ class Bound:
 
     plan: Plan
     numbers: Mapping[str, int]                                      # rule id -> number
-    checkpoints: tuple[BoundCheckpoint, ...] = ()                   # in the plan's order
+    checkpoints: tuple[BoundCheckpoint, ...] = ()                   # the plan's in its order, then nbspd's own
+    implicit_rules: dict[int, ReservedRule] = field(default_factory=dict)   # demands of nbspd's own that are made
     inodes: dict[Key, Binding] = field(default_factory=dict)
     slots: dict[tuple[Key, bytes], Binding] = field(default_factory=dict)   # directory and name
     endpoints: dict[tuple[int, int, Bits], Clauses] = field(default_factory=dict)  # protocol, port, network
     sun_names: dict[bytes, Clauses] = field(default_factory=dict)   # as in sun_path
     names: Names = field(default_factory=Names)
+    lost_disks: tuple[str, ...] = ()    # files behind loop devices below protected files that no path leads to any more
     missing: tuple[str, ...] = ()       # declared paths on the way to which a directory does not exist yet

@@ -84,6 +84,8 @@ HOOKS: tuple[Hook, ...] = (
     _lsm("inode_removexattr", "file.c", Channel.XATTR),
     _lsm("inode_set_acl", "file.c", Channel.ACL),
     _lsm("inode_remove_acl", "file.c", Channel.ACL),
+    _lsm("sb_mount", "mount.c", Channel.COVER),
+    _lsm("move_mount", "mount.c", Channel.COVER),
     _lsm("mmap_file", "file.c", Channel.MMAP),
     _lsm("file_receive", "file.c", Channel.RECEIVE),
     _lsm("file_open", "file.c", Channel.FILE_OPEN, Channel.EXEC, Channel.DEVICE_OPEN, is_required=True),

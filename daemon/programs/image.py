@@ -8,9 +8,10 @@ from typing import Mapping
 
 from .. import abi
 from ..rules.plan import Clauses, merge_clauses
+from ..rules.reserved import FIRST, RESERVED
 from .bound import Bound
 from .inspect import Key
-from .names import SLOT_WORDS, SUN_WORDS, name_hash, name_hint, object_hash, slot_bit
+from .names import SLOT_WORDS, SUN_WORDS, move_bit, name_hash, name_hint, object_hash, slot_bit
 
 BITS_PER_ENTRY = 128        # of the object filter: one false hit in about a hundred
 MIN_WORDS = 64
@@ -54,11 +55,13 @@ class Policies:
 
     def _value(self, clauses: Clauses) -> bytes:
         if len(clauses) > abi.CLAUSES:
-            names = ", ".join(self._bound.plan.rules[clause.rule].id for clause in clauses)
+            names = ", ".join(RESERVED[clause.rule].id if clause.rule >= FIRST else
+                              self._bound.plan.rules[clause.rule].id for clause in clauses)
             raise ValueError(f"more than {abi.CLAUSES} rules protect one object: {names}")
         policy = abi.Policy(count=len(clauses))
         for place, clause in zip(policy.clauses, clauses):
-            place.rule = self._bound.numbers[self._bound.plan.rules[clause.rule].id]
+            place.rule = clause.rule if clause.rule >= FIRST else \
+                self._bound.numbers[self._bound.plan.rules[clause.rule].id]
             place.access, place.mode, place.action = clause.access, clause.mode, clause.action
             for checkpoint in clause.accept:
                 bit = self._bits[checkpoint]
@@ -91,8 +94,10 @@ def _render_objects(bound: Bound, policies: Policies, image: Image) -> list[int]
     objects = []
     slots: dict[bytes, tuple[Clauses, Clauses, int]] = {}
     for key, binding in bound.inodes.items():
-        objects.append((_pack(key), struct.pack("<II", policies.number(binding.own), policies.number(binding.tree))))
-        hashes.append(object_hash(key[1], key[0]))
+        itself = binding.itself if binding.above else binding.own
+        objects.append((_pack(key), struct.pack("<II", policies.number(itself), policies.number(binding.tree))))
+        value = object_hash(key[1], key[0])
+        hashes.append(value if binding.own or binding.tree else value & ~63 | move_bit(value))
         _mark(superblocks, key[0])
     for (folder, name), binding in bound.slots.items():
         name_key = _pack(folder) + WORD.pack(name_hint(name))

@@ -16,7 +16,7 @@ from ..errors import LoadError
 from .child import PACKAGE
 
 ORDER = ("abi.h", "hooks.h", "maps.h", "subject.h", "report.h", "verdict.h", "objects.h", "endpoints.h",
-         "file.c", "unix.c", "cgroup_sock.c", "lineage.c", "egress.c")
+         "file.c", "mount.c", "unix.c", "cgroup_sock.c", "lineage.c", "egress.c")
 # our own modules that decide what is compiled and how it is attached
 MAKERS = ("kernel/fields.py", "kernel/layout.py", "kernel/stubs.py", "programs/attach.py", "programs/build.py",
           "programs/catalogue.py", "programs/source.py")

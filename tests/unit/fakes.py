@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Mapping
+from typing import Any, Mapping
 
 from nbspd.errors import LoadError, NbspdError, Problem, RulesError
 from nbspd.paths import Settings
@@ -58,6 +58,7 @@ class FakeBound:
     plan: Plan
     names: FakeNames
     missing: tuple[str, ...] = ()
+    implicit_rules: Mapping[int, Any] = field(default_factory=dict)
 
 
 @dataclass
