@@ -37,7 +37,7 @@ printf 'Package: nbspd-small\nVersion: 1\nArchitecture: all\n' > small/DEBIAN/co
 printf 'Maintainer: a <a@example.org>\nDescription: x\n' >> small/DEBIAN/control
 echo 'activate-noawait ldconfig' > small/DEBIAN/triggers
 echo content > small/usr/lib/nbspd-small/file
-dpkg-deb -q --build small small.deb
+dpkg-deb --build small small.deb
 """
 # renameat2(2) has no command; errno by name
 PYTHON = """import ctypes, errno, os, sys
@@ -95,7 +95,7 @@ def test_the_directories_above_stay_where_they_are(guest: Guest, applied: Applie
         assert renamed(guest, "exchange", one, other) == "EPERM"
     assert_refused(guest.run(f"rmdir {PLACE}/empty"))
     record = applied.violations(RULE, object=f"{PLACE}/deep", channel="rename")[-1]
-    assert record["action"].endswith("move") and list(record["missing"]) == ["mv", "tac"]
+    assert record["action"].endswith("move") and set(record["missing"]) == {"mv", "tac"}
 
 
 def test_the_rest_in_them_is_free(guest: Guest, applied: Applied) -> None:
@@ -138,10 +138,8 @@ def test_the_image_below_a_loop_device(guest: Guest, applied: Applied) -> None:
         guest.run("losetup -f --show -r /srv/disks-image | xargs losetup -d", check=True)
         with Applied(guest, "61-loop.yaml", "version: 1\nresources: {x: {files: [/srv/disks-loop/key]}}\n"
                      "rules: [{id: in-the-image, protect: x, only-through: []}]\n"):
-            for command in ("cat /srv/disks-image", "losetup -f --show -r /srv/disks-image", f"dd if={loop} count=1",
-                            "mount -o loop,ro /srv/disks-image /mnt"):
-                done = guest.run(command)
-                assert done.status and ("not permitted" in done.output or "ermission denied" in done.output), command
+            for command in ("cat /srv/disks-image", "losetup -f --show -r /srv/disks-image", f"dd if={loop} count=1"):
+                assert_refused(guest.run(command))
     finally:
         guest.run("umount /srv/disks-loop; rm -rf /srv/disks-image /srv/disks-loop", check=True)
 
