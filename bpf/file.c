@@ -68,6 +68,8 @@ HOOK(file_open, security_file_open)
 			q.wanted = ACCESS_READ;	/* open(2) with access mode 3: ioctl only */
 	}
 	q.policy = find_policy(&q, file->f_path.dentry, 0);
+	if (!q.policy && file->f_path.dentry->d_inode != file->f_inode)
+		q.policy = layer_policy(&q, file->f_inode);
 	if (!q.policy) {
 		q.policy = device_policy(&q, file->f_inode);
 		if (!q.policy)

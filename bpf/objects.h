@@ -278,6 +278,54 @@ too_deep:
 	return POLICY_UNDECIDED;
 }
 
+/*
+ * The policy of a file that is known by its inode only: overlayfs before 6.5 opens the file of a layer under the name that it
+ * has in the overlay.  The way up begins at a name that the kernel remembers of the inode; there is one, since the overlay
+ * found the inode by it.
+ */
+static __always_inline __u32 layer_policy(struct question *q, struct inode *layer)
+{
+	struct generation *generation = generations.lookup(&q->slot);
+	void *inner = objects.lookup(&q->slot), *node = 0, *at, *parent = 0, *inode = 0;
+	struct object_key key = {};
+	__u32 policy, hash;
+	unsigned long i;
+
+	inode_key(layer, &key);
+	if (!generation || !inner || !superblock_guarded(q->slot, key.dev))
+		return 0;
+	hash = object_hash(key.ino, key.dev);
+	policy = newborn_policy(generation, &key, hash);
+	if (policy) {
+		q->object = key;
+		q->kind = KIND_INODE;
+		return policy;
+	}
+	policy = inode_policy(q, inner, &key, 1);
+	if (policy)
+		return policy;
+	READ(node, layer, inode, i_dentry_first);
+	if (!node)
+		return POLICY_UNDECIDED;
+	at = node - __builtin_offsetof(struct dentry, d_alias);
+#pragma clang loop unroll(disable)
+	for (i = 0; i < NBSP_WALK_MAX; i++) {
+		READ(parent, at, dentry, d_parent);
+		if (parent == at)
+			return 0;
+		READ(inode, parent, dentry, d_inode);
+		READ(key.ino, inode, inode, i_ino);
+		READ(key.gen, inode, inode, i_generation);
+		if (filter_has(q->slot, generation->filter_mask, object_hash(key.ino, key.dev))) {
+			policy = inode_policy(q, inner, &key, 0);
+			if (policy)
+				return policy;
+		}
+		at = parent;
+	}
+	return POLICY_UNDECIDED;
+}
+
 /* Judges an access to the file that `dentry` names; the caller fills q->channel and q->wanted. */
 static __always_inline int check_question(struct question *q, struct dentry *dentry, int changes)
 {

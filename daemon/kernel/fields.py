@@ -59,9 +59,13 @@ FIELDS: dict[str, tuple[Field, ...]] = {
     "file": needs("f_inode", "f_path", "f_mode", "f_flags"),
     "path": needs("mnt", "dentry"),
     "vfsmount": needs("mnt_root", "mnt_sb"),
-    "dentry": needs("d_parent", "d_name", "d_inode", "d_sb", "d_flags"),
+    "dentry": (
+        *needs("d_parent", "d_name", "d_inode", "d_sb", "d_flags"),
+        need("d_alias", "d_u.d_alias", "d_alias", c_type="__u64 [2]")),
     "qstr": needs("name", "len", "hash"),
-    "inode": needs("i_mode", "i_ino", "i_sb", "i_generation", "i_rdev", "i_flags", "i_uid", "i_nlink", "i_opflags"),
+    "inode": (
+        *needs("i_mode", "i_ino", "i_sb", "i_generation", "i_rdev", "i_flags", "i_uid", "i_nlink", "i_opflags"),
+        need("i_dentry_first", "i_dentry.first", c_type="__u64")),
     "super_block": needs("s_dev", "s_flags", "s_magic", "s_root", "s_type"),
     "linux_binprm": (
         *needs("file", "mm", "cred"),
