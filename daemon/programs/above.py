@@ -23,7 +23,6 @@ class Above:
 
     def __init__(self) -> None:
         self._rules: dict[str, dict[int, Clause]] = {}      # folder as declared -> one clause a rule
-        self._ways: dict[str, tuple[str, ...]] = {}
 
     def add(self, path: str, clauses: Iterable[Clause]) -> None:
         """Note the demands on a declared path."""
@@ -32,28 +31,35 @@ class Above:
     def steps(self) -> Iterator[tuple[str, Mapping[int, Clause]]]:
         """Yield every directory and symbolic link on the ways, not resolved, with one clause of each rule below it."""
         found: dict[str, dict[int, Clause]] = {}
+        links: dict[str, str] = {}
         for folder, clauses in self._rules.items():
-            for step in ways(folder):
+            for step in ways(folder, links):
                 found.setdefault(step, {}).update(clauses)
         yield from found.items()
 
 
-def ways(folder: str) -> list[str]:
-    """Return a directory and all above it but the root, by each path on which symbolic links lead there."""
+def ways(folder: str, links: dict[str, str] | None = None) -> list[str]:
+    """Return a directory and all above it but the root, by each path on which symbolic links lead there.
+
+    `links` keeps what was found between calls: where each path leads that is a link, "" for one that is none.
+    """
+    links = {} if links is None else links
     found: dict[str, None] = {}
     followed: dict[str, None] = {}
-    waiting = [os.path.realpath(folder), folder]     # a link with .. in it is only understood by the first
+    waiting = [folder]
     while waiting and len(followed) < LINKS_MAX:
         way = step = waiting.pop()
         followed[way] = None
+        others = []
         while step not in ("/", ""):
             found[step] = None
-            if os.path.islink(step):
-                above, rest = os.path.dirname(step), way[len(step) + 1:]
-                other = os.path.normpath(os.path.join(above, os.readlink(step), rest))
-                if other not in followed:
-                    waiting.append(other)
+            if step not in links:
+                links[step] = os.readlink(step) if os.path.islink(step) else ""
+            if links[step]:
+                others.append(os.path.normpath(os.path.join(os.path.dirname(step), links[step], way[len(step) + 1:])))
             step = os.path.dirname(step)
+        if others:      # a link with .. in it is only understood by realpath()
+            waiting += [other for other in (os.path.realpath(way), *others) if other not in followed]
     return list(found)
 
 
