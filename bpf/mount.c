@@ -4,10 +4,10 @@
  * sb_mount     mount(2), but for what changes a mount that is there: remount, and the kinds of propagation
  * move_mount   move_mount(2), also of what fsmount(2) and open_tree(2) made
  *
- * Who is in a user namespace of his own may not cover what is declared or lies in a tree, nor the directories above.  Root may
- * cover those above, as when a disk is mounted.  PID 1 may cover anything, itself or in a child that has not become the
- * service yet: that is how ProtectSystem=, InaccessiblePaths=, PrivateTmp= and the like are made, in mounts of their own.
- * pivot_root(2) and chroot(2) are not asked about: they replace all names at once, and deceive only who is in there.
+ * Nobody without the stamp may cover what is declared or lies in a tree.  PID 1 may, itself or in a child that has not become
+ * the service yet: that is how ProtectSystem=, InaccessiblePaths=, PrivateTmp= and the like are made, in mounts of their own.
+ * Directories above may be covered, as when a disk is mounted or a sandbox hides /run; pivot_root(2) and chroot(2) are not
+ * asked about either.  All of these hide the object and deceive only who is in there.
  */
 
 #ifndef NBSP_TIER_SOCKET
@@ -58,8 +58,6 @@ static __always_inline int check_cover(struct dentry *dentry)
 	READ(userns, cred, cred, user_ns);
 	READ(level, userns, user_namespace, level);
 	q.wanted = ACCESS_READ | ACCESS_WRITE | ACCESS_EXEC | ACCESS_CONNECT;	/* whatever a rule is about, another answers */
-	if (level)
-		q.wanted |= ACCESS_MOVE;
 	q.policy = find_policy(&q, dentry, 0);
 	if (!q.policy || (!level && is_manager(slot)))
 		return 0;

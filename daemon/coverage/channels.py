@@ -166,7 +166,7 @@ CHANNELS: tuple[Channel, ...] = (
             reason="what is on it is protected from the next reload on"),
     Channel("mount-over", "H9", "mounting something over it, or over what lies in the tree", FILES | {"unix"},
             ("sb_mount", "move_mount")),
-    Channel("mount-above", "H9", "root mounting something over a directory above it", FILES | {"unix"},
+    Channel("mount-above", "H9", "mounting something over a directory above it", FILES | {"unix"},
             reason="that hides it and reaches nothing, but who reads the path gets something else"),
 )
 
