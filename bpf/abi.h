@@ -10,9 +10,8 @@
 #define NBSP_WALK_MAX 128	/* ancestors looked at before a walk gives up and denies */
 #define NBSP_PSEUDO_NAMES 16	/* names of a declared path on a pseudo file system */
 #define NBSP_NAME 256
-#define NBSP_RULES 65536	/* rule numbers, the index of the counters */
-#define RULE_SEALED 65535	/* nbspd's own: checkpoints are sealed */
-#define POLICY_SEALED 1		/* nobody, under that rule */
+#define NBSP_RULES 65536	/* rule numbers, the index of the counters; the last eight are nbspd's own */
+#define POLICY_SEALED 1		/* nobody, under the rule that seals checkpoints */
 #define NBSP_FILTER_WORDS 131072	/* 64-bit words of one generation's object filter */
 #define NBSP_SB_WORDS 64
 #define NBSP_PORT_WORDS 1024
@@ -34,6 +33,7 @@
 #define ACCESS_WRITE 2
 #define ACCESS_EXEC 4
 #define ACCESS_CONNECT 8
+#define ACCESS_MOVE 16	/* to rename, replace or remove what stands above a declared path */
 #define ACCESS_CONTROL 32	/* of a process: by ptrace and what is like it */
 
 /* the technical way an access took, as daemon/programs/catalogue.py names it */
@@ -67,6 +67,7 @@
 #define CHANNEL_ARRIVAL 30
 #define CHANNEL_RAW_FRAMES 31
 #define CHANNEL_MOUNT_OPTION 50
+#define CHANNEL_COVER 51	/* mounting something over it */
 
 #define VERDICT_DENIED 1
 #define VERDICT_KILLED 2
@@ -95,11 +96,12 @@
 #define CHECKPOINT_UNIT 8
 #define CHECKPOINT_AFTER 16
 #define CHECKPOINT_ANY_MEMORY 32	/* may execute what it makes in memory (code: anonymous) */
+#define CHECKPOINT_MANAGER 128	/* the program of PID 1, or one by which it starts others */
 
 struct object_key {
 	__u64 ino;
 	__u32 dev;		/* the superblock's s_dev, the kernel's encoding (major << 20 | minor) */
-	__u32 gen;		/* i_generation; 0 in tier socket */
+	__u32 gen;		/* i_generation; 0 in tier socket; of a device number 1 for a block device, 0 for others */
 };
 
 struct object {

@@ -5,6 +5,7 @@
  * inode_create …       names below a tree or in a slot; hooks come before the effect and under the parent's lock
  * inode_rename         for RENAME_EXCHANGE called twice with roles swapped; security_inode_rename(), which calls it, only once
  * inode_link           wants read and write of the old name: the new name would lead around a tree
+ * inode_unlink, rmdir, rename   also want to move: directories and symbolic links above a declared path stay where they are
  * inode_setattr        chmod, chown, truncate, utimes: all of them end in notify_change()
  * file_ioctl           chattr(1) and what else changes a file that is open for reading; inode_file_setattr: the same by name
  * inode_getattr        not a judge: tells the daemon how the kernel calls an inode; attached only while it asks
@@ -15,6 +16,7 @@
 #define FMODE_READ 1
 #define FMODE_WRITE 2
 #define FMODE_EXEC_FLAG 0x20	/* __FMODE_EXEC in f_flags: the kernel opens it to run it */
+#define RENAME_EXCHANGE 2
 #define S_IFMT 0170000
 /* include/uapi/linux/fs.h; 32: as 32-bit programs number them */
 #define FS_IOC_SETFLAGS 0x40086602
@@ -28,13 +30,18 @@
 #define S_IFCHR 0020000
 
 /* A device node: what counts is the number, whoever made whichever node for it. */
-static __always_inline __u32 device_policy(struct question *q, __u32 rdev)
+static __always_inline __u32 device_policy(struct question *q, struct inode *inode)
 {
-	struct object_key key = { .ino = rdev, .dev = NBSP_RDEV_DEV };
+	struct object_key key = { .dev = NBSP_RDEV_DEV };
 	struct generation *generation = generations.lookup(&q->slot);
 	void *inner = objects.lookup(&q->slot);
+	__u32 type = inode->i_mode & S_IFMT;
 	struct object *object;
 
+	if (type != S_IFBLK && type != S_IFCHR)
+		return 0;
+	key.ino = inode->i_rdev;
+	key.gen = type == S_IFBLK;
 	if (!generation || !inner ||
 	    !filter_has(q->slot, generation->filter_mask, object_hash(key.ino, key.dev)))
 		return 0;
@@ -43,7 +50,6 @@ static __always_inline __u32 device_policy(struct question *q, __u32 rdev)
 		return 0;
 	q->object = key;
 	q->kind = KIND_RDEV;
-	q->channel = CHANNEL_DEVICE_OPEN;
 	return object->policy;
 }
 
@@ -51,8 +57,6 @@ HOOK(file_open, security_file_open)
 {
 	struct file *file = ARG(file_open, file, struct file *);
 	struct question q = { .channel = CHANNEL_FILE_OPEN };
-	struct inode *inode = file->f_inode;
-	__u32 type = inode->i_mode & S_IFMT;
 	int slot = active_slot();
 
 	RESPECT_EARLIER(file_open);
@@ -70,10 +74,14 @@ HOOK(file_open, security_file_open)
 			q.wanted = ACCESS_READ;	/* open(2) with access mode 3: ioctl only */
 	}
 	q.policy = find_policy(&q, file->f_path.dentry, 0);
-	if (!q.policy && (type == S_IFBLK || type == S_IFCHR))
-		q.policy = device_policy(&q, inode->i_rdev);
-	if (!q.policy)
-		return 0;
+	if (!q.policy && file->f_path.dentry->d_inode != file->f_inode)
+		q.policy = layer_policy(&q, file->f_inode);
+	if (!q.policy) {
+		q.policy = device_policy(&q, file->f_inode);
+		if (!q.policy)
+			return 0;
+		q.channel = CHANNEL_DEVICE_OPEN;
+	}
 	q.stamp = stamp_of((void *)bpf_get_current_task());
 	return judge(&q, CAN_SIGNAL);
 }
@@ -106,33 +114,35 @@ HOOK(inode_link, security_inode_link)
 {
 	RESPECT_EARLIER(inode_link);
 	return check_names(ARG(inode_link, old_dentry, struct dentry *), ARG(inode_link, new_dentry, struct dentry *),
-			   CHANNEL_LINK, 0, 0);
+			   CHANNEL_LINK, ACCESS_WRITE);
 }
 
 HOOK(inode_unlink, security_inode_unlink)
 {
 	RESPECT_EARLIER(inode_unlink);
-	return check_dentry(ARG(inode_unlink, dentry, struct dentry *), CHANNEL_UNLINK, ACCESS_WRITE, 1);
+	return check_dentry(ARG(inode_unlink, dentry, struct dentry *), CHANNEL_UNLINK, ACCESS_WRITE | ACCESS_MOVE, 1);
 }
 
 HOOK(inode_rmdir, security_inode_rmdir)
 {
-	RESPECT_EARLIER(inode_rmdir);
-	return check_dentry(ARG(inode_rmdir, dentry, struct dentry *), CHANNEL_RMDIR, ACCESS_WRITE, 1);
-}
+	/* PID 1 removes the empty RuntimeDirectory= of a service that ends, and makes it anew when it starts */
+	__u8 wanted = (__u32)(bpf_get_current_pid_tgid() >> 32) == 1 ? ACCESS_WRITE : ACCESS_WRITE | ACCESS_MOVE;
 
-#define RENAME_EXCHANGE 2
-#ifdef NBSP_TIER_LSM	/* the hook has no flags, and needs none */
-#define SWAPS 0
-#else
-#define SWAPS (ARG(inode_rename, flags, __u32) & RENAME_EXCHANGE)
-#endif
+	RESPECT_EARLIER(inode_rmdir);
+	return check_dentry(ARG(inode_rmdir, dentry, struct dentry *), CHANNEL_RMDIR, wanted, 1);
+}
 
 HOOK(inode_rename, security_inode_rename)
 {
+	__u8 wanted = ACCESS_WRITE | ACCESS_MOVE;
+
 	RESPECT_EARLIER(inode_rename);
+#ifdef ARG_inode_rename_flags	/* without: the hook is called a second time with the names exchanged */
+	if (ctx[ARG_inode_rename_flags] & RENAME_EXCHANGE)
+		wanted |= ACCESS_READ;
+#endif
 	return check_names(ARG(inode_rename, old_dentry, struct dentry *), ARG(inode_rename, new_dentry, struct dentry *),
-			   CHANNEL_RENAME, 1, SWAPS);
+			   CHANNEL_RENAME, wanted);
 }
 
 HOOK(inode_setattr, security_inode_setattr)

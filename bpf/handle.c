@@ -15,25 +15,6 @@
 #define SOCKFS_MAGIC 0x534F434B
 #define AF_UNIX 1
 
-static __always_inline int check_endpoint_of(void *sk, __u8 channel)
-{
-	struct question q = { .channel = channel, .wanted = ACCESS_CONNECT, .kind = KIND_ENDPOINT };
-	struct endpoint_key key = {};
-	int slot = active_slot();
-
-	if (slot < 0 || !remote_endpoint(sk, &key) || !port_guarded(slot, key.proto, swap16(key.port)))
-		return 0;
-	q.slot = slot;
-	q.policy = endpoint_policy(slot, &key);
-	if (!q.policy)
-		return 0;
-	q.addr = key.addr;
-	q.port = swap16(key.port);
-	q.proto = key.proto;
-	q.stamp = stamp_of((void *)bpf_get_current_task());
-	return judge(&q, CAN_SIGNAL);
-}
-
 /* Is it a socket?  A unix socket's name in a file system has that mode, too, and an fd of it reaches nothing. */
 static __always_inline int is_socket(void *file)
 {
@@ -50,33 +31,54 @@ static __always_inline int is_socket(void *file)
 	return magic == SOCKFS_MAGIC;
 }
 
-/* Judges having the socket of a file; the pointer may come from anywhere. */
-static __always_inline int check_socket(void *file, __u8 channel)
+/* The policy of where the socket of a file is connected, 0 for none; `key` must last as long as the question. */
+static __always_inline __u32 socket_policy(struct question *q, void *file, struct endpoint_key *key)
 {
 	void *socket = 0, *sk = 0, *peer = 0;
 	__u16 family = 0;
 
+	q->wanted = ACCESS_CONNECT;
 	READ(socket, file, file, private_data);
 	READ(sk, socket, socket, sk);
 	READ(family, sk, sock, skc_family);
-	if (family != AF_UNIX)
-		return check_endpoint_of(sk, channel);
-	READ(peer, sk, unix_sock, peer);	/* of a stream, also before it is accepted: it has the listener's name */
-	return peer ? check_unix(peer, channel) : 0;
+	if (family == AF_UNIX) {
+		READ(peer, sk, unix_sock, peer);	/* of a stream, also before it is accepted: it has the listener's name */
+		return peer ? unix_policy(q, peer) : 0;
+	}
+	if (!remote_endpoint(sk, key) || !port_guarded(q->slot, key->proto, swap16(key->port)))
+		return 0;
+	q->kind = KIND_ENDPOINT;
+	q->addr = key->addr;
+	q->port = swap16(key->port);
+	q->proto = key->proto;
+	return endpoint_policy(q->slot, key);
 }
 
-/* Judges having an open file, of whatever sort. */
+/* Judges having an open file, of whatever sort; one question, since the stack has no room for more. */
 static __always_inline int check_file(struct file *file, __u8 channel)
 {
-	__u8 wanted = 0;
+	struct question q = { .channel = channel };
+	struct endpoint_key key = {};
+	int slot = active_slot();
 
-	if (is_socket(file))
-		return check_socket(file, channel);
-	if (file->f_mode & FMODE_READ)
-		wanted |= ACCESS_READ;
-	if (file->f_mode & FMODE_WRITE)
-		wanted |= ACCESS_WRITE;
-	return wanted ? check_dentry(file->f_path.dentry, channel, wanted, 0) : 0;
+	if (slot < 0)
+		return 0;
+	q.slot = slot;
+	if (is_socket(file)) {
+		q.policy = socket_policy(&q, file, &key);
+	} else {
+		q.wanted = ((file->f_mode & FMODE_READ) ? ACCESS_READ : 0) | ((file->f_mode & FMODE_WRITE) ? ACCESS_WRITE : 0);
+		if (!q.wanted)
+			return 0;
+		q.dentry = file->f_path.dentry;
+		q.policy = find_policy(&q, q.dentry, 0);
+		if (!q.policy)
+			q.policy = device_policy(&q, file->f_inode);
+	}
+	if (!q.policy)
+		return 0;
+	q.stamp = stamp_of((void *)bpf_get_current_task());
+	return judge(&q, CAN_SIGNAL);
 }
 
 HOOK(file_receive, security_file_receive)

@@ -31,6 +31,12 @@ static __always_inline __u32 slot_bit(__u32 directory_hash, __u32 length)
 	return ((directory_hash ^ (length * 0x9E3779B1U)) >> 26) & 63;
 }
 
+/* Bit of a directory that only lies above something declared: looked at when it is to be moved, and at no other time. */
+static __always_inline __u32 move_bit(__u32 hash)
+{
+	return slot_bit(hash, 0);
+}
+
 /* Does this superblock hold anything protected? */
 static __always_inline int superblock_guarded(__u32 slot, __u32 dev)
 {

@@ -122,8 +122,10 @@ static __always_inline __u32 find_policy(struct question *q, struct dentry *dent
 		if (policy) {
 			q->object = key;
 			q->kind = KIND_INODE;
-		} else if (filter_has(q->slot, mask, hash)) {
-			policy = inode_policy(q, inner, &key, 1);
+		} else {
+			word = filter_word(q->slot, mask, hash);
+			if (((word >> (hash & 63)) | ((word >> move_bit(hash)) & ((q->wanted / ACCESS_MOVE) & 1))) & 1)
+				policy = inode_policy(q, inner, &key, 1);
 		}
 		if (policy) {
 			if (changes)	/* a declared file is removed or replaced */
@@ -182,6 +184,54 @@ too_deep:
 	return POLICY_UNDECIDED;
 }
 
+/*
+ * The policy of a file that is known by its inode only: overlayfs before 6.5 opens the file of a layer under the name that it
+ * has in the overlay.  The way up begins at a name that the kernel remembers of the inode; there is one, since the overlay
+ * found the inode by it.
+ */
+static __always_inline __u32 layer_policy(struct question *q, struct inode *layer)
+{
+	struct generation *generation = generations.lookup(&q->slot);
+	void *inner = objects.lookup(&q->slot), *node = 0, *at, *parent = 0, *inode = 0;
+	struct object_key key = {};
+	__u32 policy, hash;
+	unsigned long i;
+
+	inode_key(layer, &key);
+	if (!generation || !inner || !superblock_guarded(q->slot, key.dev))
+		return 0;
+	hash = object_hash(key.ino, key.dev);
+	policy = newborn_policy(generation, &key, hash);
+	if (policy) {
+		q->object = key;
+		q->kind = KIND_INODE;
+		return policy;
+	}
+	policy = inode_policy(q, inner, &key, 1);
+	if (policy)
+		return policy;
+	READ(node, layer, inode, i_dentry_first);
+	if (!node)
+		return POLICY_UNDECIDED;
+	at = node - __builtin_offsetof(struct dentry, d_alias);
+#pragma clang loop unroll(disable)
+	for (i = 0; i < NBSP_WALK_MAX; i++) {
+		READ(parent, at, dentry, d_parent);
+		if (parent == at)
+			return 0;
+		READ(inode, parent, dentry, d_inode);
+		READ(key.ino, inode, inode, i_ino);
+		READ(key.gen, inode, inode, i_generation);
+		if (filter_has(q->slot, generation->filter_mask, object_hash(key.ino, key.dev))) {
+			policy = inode_policy(q, inner, &key, 0);
+			if (policy)
+				return policy;
+		}
+		at = parent;
+	}
+	return POLICY_UNDECIDED;
+}
+
 /* Judges an access to the file that `dentry` names; the caller fills q->channel and q->wanted. */
 static __always_inline int check_question(struct question *q, struct dentry *dentry, int changes)
 {
@@ -207,10 +257,10 @@ static __always_inline int check_dentry(struct dentry *dentry, __u8 channel, __u
 
 /*
  * Judges link and rename: the old name, whose inode gets another name, and the new name, which that inode takes over.  Where
- * the new name is declared, the inode is protected from now on, whatever other names it has.  `swaps`: what has the new name
- * now gets the old one, and is as readable there as what is moved away.
+ * the new name is declared, the inode is protected from now on, whatever other names it has.  `wanted` of both; the old name
+ * is read too, since a new one would lead around a tree.
  */
-static __always_inline int check_names(struct dentry *from, struct dentry *to, __u8 channel, const int moves, __u32 swaps)
+static __always_inline int check_names(struct dentry *from, struct dentry *to, __u8 channel, __u8 wanted)
 {
 	struct newborn_filter *filter;
 	struct generation *generation;
@@ -228,8 +278,8 @@ static __always_inline int check_names(struct dentry *from, struct dentry *to, _
 	for (i = 0; i < 2; i++) {
 		__builtin_memset(&q, 0, sizeof(q));
 		q.channel = channel;
-		q.wanted = i && !swaps ? ACCESS_WRITE : ACCESS_READ | ACCESS_WRITE;
-		if (check_question(&q, i ? to : from, i || moves))
+		q.wanted = wanted | (i ? 0 : ACCESS_READ);
+		if (check_question(&q, i ? to : from, i || (wanted & ACCESS_MOVE)))
 			return -EPERM;
 	}
 	if (!q.policy)

@@ -84,22 +84,27 @@ static __always_inline __u32 bound_policy(struct question *q, void *dentry)
 	return named && is_slot(named, name, length) ? named->policy : 0;
 }
 
+/* The policy of the name that a socket is bound to. */
+static __always_inline __u32 unix_policy(struct question *q, void *sk)
+{
+	void *dentry = 0;
+
+	READ(dentry, sk, unix_sock, path.dentry);
+	if (!dentry)
+		return abstract_policy(q, sk);
+	q->dentry = dentry;
+	return bound_policy(q, dentry);
+}
+
 static __always_inline int check_unix(void *sk, __u8 channel)
 {
 	struct question q = { .channel = channel };
 	int slot = active_slot();
-	void *dentry = 0;
 
 	if (slot < 0)
 		return 0;
 	q.slot = slot;
-	READ(dentry, sk, unix_sock, path.dentry);
-	if (dentry) {
-		q.policy = bound_policy(&q, dentry);
-		q.dentry = dentry;
-	} else {
-		q.policy = abstract_policy(&q, sk);
-	}
+	q.policy = unix_policy(&q, sk);
 	return q.policy ? judge_sun(&q, CAN_SIGNAL) : 0;
 }
 

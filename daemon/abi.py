@@ -16,8 +16,7 @@ CLAUSES = 4
 PSEUDO_NAMES = 16
 NAME = 256
 RULES = 65536
-RULE_SEALED = 65535
-RESERVED_RULES = 8      # the highest numbers, for demands of our own
+RESERVED_RULES = 8      # the highest numbers, for demands of our own: rules/reserved.py
 POLICY_SEALED = 1
 FILTER_WORDS = 131072
 SB_WORDS = 64
@@ -34,7 +33,6 @@ NEWBORN_BYTES = 65536
 SUN_NAME = 110
 RDEV_DEV = 0xFFFFFFFF
 POLICY_RAW_FRAMES = 2
-RULE_RAW_FRAMES = 65532
 UNSET_ID = 0xFFFFFFFF
 
 
@@ -45,6 +43,7 @@ class Access(IntFlag):
     WRITE = 2
     EXEC = 4
     CONNECT = 8
+    MOVE = 16
     CONTROL = 32
 
 
@@ -81,6 +80,7 @@ class Channel(IntEnum):
     ARRIVAL = 30
     RAW_FRAMES = 31
     MOUNT_OPTION = 50
+    COVER = 51
 
 
 class VerdictCode(IntEnum):
@@ -129,6 +129,7 @@ class CheckpointFlag(IntFlag):
     UNIT = 8
     AFTER = 16
     ANY_MEMORY = 32
+    MANAGER = 128
 
 
 class ObjectKey(ctypes.Structure):

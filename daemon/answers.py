@@ -81,6 +81,11 @@ class Answers:
                           "mode": rule.mode, "on_bypass": rule.on_bypass, "owner": rule.owner, "reason": rule.reason,
                           "state": state, "open_channels": count,
                           "counters": account_json(counters.get(number), accounts.get(number))})
+        for number, own in active.bound.implicit_rules.items() if active is not None else ():
+            rules.append({"id": own.id, "resource": own.protect, "only_through": list(own.only_through),
+                          "mode": "enforce", "on_bypass": "deny", "owner": own.owner, "reason": own.reason,
+                          "state": "nbspd's own", "open_channels": 0,
+                          "counters": account_json(counters.get(number), accounts.get(number))})
         pending = activation.generations.now.pending
         total = [account_json(hits, accounts.get(number)) for number, hits in counters.items()]
         return {
@@ -242,8 +247,11 @@ class Answers:
         """Return everything that is not as it should be, in words."""
         journal, feed = self.recorder.trouble, self.recorder.feed
         behind = [delivery.trouble for delivery in feed.deliveries if delivery.trouble] if feed is not None else []
-        enforcer = self.activation.enforcer
-        return [*self.activation.trouble.values(), *behind, *(enforcer.left_behind if enforcer is not None else ()),
+        enforcer, active = self.activation.enforcer, self.activation.active
+        lost = [f"the image {file} of a loop device below protected files has no name any more: it is not protected"
+                for file in (active.bound.lost_disks if active is not None else ())]
+        return [*self.activation.trouble.values(), *behind, *lost,
+                *(enforcer.left_behind if enforcer is not None else ()),
                 *([f"{journal}; records wait in the kernel"] if journal else [])]
 
     def status_line(self) -> str:

@@ -18,9 +18,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Iterable, Mapping
 
-from .abi import RESERVED_RULES, RULES
 from .errors import NbspdError, Problem, RulesError
 from .rules.load import Source
+from .rules.reserved import FIRST
 
 NOTHING_CHANGED = "free some space or mend the folder; nothing changed"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -144,12 +144,11 @@ def assign_numbers(known: Mapping[str, int], wanted: Iterable[str], keep: Iterab
     numbers = dict(known)
     new = [rule for rule in wanted if rule not in numbers]
     first = max(numbers.values(), default=0) + 1
-    end = RULES - RESERVED_RULES
-    if first + len(new) > end:
+    if first + len(new) > FIRST:
         needed = set(wanted) | set(keep)
         numbers = {rule: number for rule, number in numbers.items() if rule in needed or hits.get(number, 0)}
         taken = set(numbers.values())
-        free = [number for number in range(1, end) if number not in taken]
+        free = [number for number in range(1, FIRST) if number not in taken]
     else:
         free = list(range(first, first + len(new)))
     if len(free) < len(new):

@@ -6,7 +6,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Mapping
 
-from .events.describe import RESERVED, UNDECIDED, Names, RuleWords
+from .events.describe import UNDECIDED, Names, RuleWords
+from .rules.reserved import RESERVED
 
 GENERATIONS = 4         # whose records may still wait in the ring
 
@@ -55,5 +56,5 @@ class Naming:
 
     def rules(self) -> dict[int, str]:
         """Return the ids of all rules by number."""
-        reserved = {number: words["rule"] for number, words in RESERVED.items()}
+        reserved = {number: own.id for number, own in RESERVED.items()}
         return {0: UNDECIDED, **reserved, **{number: rule.id for number, rule in self.latest.rules.items()}}

@@ -13,7 +13,8 @@ from .rules.model import Checkpoint
 from .rules.plan import Plan
 
 PROTOCOLS = {"tcp": 6, "udp": 17}
-FILE_ACTIONS = {"read": Wanted.READ, "write": Wanted.WRITE, "exec": Wanted.EXEC}
+FILE_ACTIONS = {"read": Wanted.READ, "write": Wanted.WRITE, "exec": Wanted.EXEC,
+                "move": Wanted.WRITE | Wanted.MOVE}
 
 
 def explain_access(plan: Plan, fields: Mapping[str, Any], stamps: frozenset[str] | None) -> dict[str, Any]:

@@ -72,6 +72,7 @@ void show_bytes(const void *bytes, size_t size);
 void put_token(int fd);
 int open_flags(void);				/* O_RDONLY or O_WRONLY | O_APPEND, as the goal wants; to act is to write nothing */
 _Noreturn void run_program(char *const argv[]);	/* a child; its output is ours; done when it exits with 0 */
+_Noreturn void ask_program(char *const argv[], const char *named);	/* the same; blocked when it says that `named` was refused */
 int wait_for(pid_t pid);			/* wait(2) status; a child killed with SIGKILL makes us blocked */
 _Noreturn void become(pid_t pid);		/* ends as that child ended */
 void die_with_parent(void);

@@ -85,7 +85,7 @@ TECHNIQUE("exec-loader")	/* ld.so maps it and jumps into it */
 
 	if (access(loader, X_OK))
 		absent("%s is not there", loader);
-	run_program((char *[]){(char *)loader, (char *)given("target"), "reveal", NULL});
+	ask_program((char *[]){(char *)loader, (char *)given("target"), "reveal", NULL}, given("target"));
 }
 
 TECHNIQUE("exec-mapped")	/* mapped executable; what it would give away is looked up there */
@@ -111,13 +111,13 @@ TECHNIQUE("exec-interpreter")	/* with=sh | source | python3 | perl | pipe: a scr
 	const char *with = given("with"), *target = given("target");
 
 	if (!strcmp(with, "source"))
-		run_program((char *[]){"/bin/sh", "-c", text(". %s", target), NULL});
+		ask_program((char *[]){"/bin/sh", "-c", text(". %s", target), NULL}, target);
 	if (!strcmp(with, "pipe"))
-		run_program((char *[]){"/bin/sh", "-c", text("cat %s | sh", target), NULL});
+		ask_program((char *[]){"/bin/sh", "-c", text("cat %s | sh", target), NULL}, target);
 	if (access(text("/usr/bin/%s", with), X_OK) && access(text("/bin/%s", with), X_OK))
 		absent("%s is not installed", with);
-	run_program((char *[]){access(text("/usr/bin/%s", with), X_OK) ? text("/bin/%s", with) : text("/usr/bin/%s", with),
-			       (char *)target, NULL});
+	ask_program((char *[]){access(text("/usr/bin/%s", with), X_OK) ? text("/bin/%s", with) : text("/usr/bin/%s", with),
+			       (char *)target, NULL}, target);
 }
 
 TECHNIQUE("exec-as-interpreter")	/* a script of ours names it in its first line */
@@ -190,5 +190,5 @@ TECHNIQUE("exec-binfmt")	/* the interpreter of a format of ours, in a user names
 	need(mount("binfmt_misc", scratch("formats"), "binfmt_misc", 0, NULL), "mounting binfmt_misc in a user namespace");
 	fill(scratch("file.drill"), "nothing\n");
 	write_text(scratch("formats/register"), text(":drill:E::drill::%s:%s", given("target"), perhaps("flags", "")));
-	run_program((char *[]){"/bin/sh", "-c", text("exec %s reveal", scratch("file.drill")), NULL});
+	ask_program((char *[]){"/bin/sh", "-c", text("exec %s reveal", scratch("file.drill")), NULL}, scratch("file.drill"));
 }

@@ -93,6 +93,44 @@ _Noreturn void run_program(char *const argv[])
 	_exit(WEXITSTATUS(status));
 }
 
+/*
+ * Another program is asked to read `named`, and says in its own words whether it could.  It was refused when a line of what it
+ * says names the file and the error; nobody's exit status tells that (a pipe's is that of its last program).
+ */
+_Noreturn void ask_program(char *const argv[], const char *named)
+{
+	char said[16384];
+	size_t size = 0;
+	ssize_t more;
+	int fds[2], status;
+	pid_t child;
+
+	ok(pipe(fds), "pipe");
+	fflush(stdout);
+	child = ok(fork(), "fork");
+	if (!child) {
+		die_with_parent();
+		dup2(fds[1], 1);
+		dup2(fds[1], 2);
+		close(fds[0]);
+		close(fds[1]);
+		execv(argv[0], argv);
+		failed(text("execve of %s", argv[0]));
+	}
+	close(fds[1]);
+	while (size < sizeof(said) - 1 && (more = read(fds[0], said + size, sizeof(said) - 1 - size)) > 0)
+		size += more;
+	said[size] = 0;
+	show_bytes(said, size);
+	status = wait_for(child);
+	for (char *rest = said, *line; (line = strsep(&rest, "\n"));)
+		if (strstr(line, named) && (strstr(line, strerror(EPERM)) || strstr(line, strerror(EACCES))))
+			end(BLOCKED, "%s: %s", name_of(argv[0]), line);
+	if (!WIFEXITED(status) || WEXITSTATUS(status))
+		broken("%s ended with wait status %#x", argv[0], status);
+	done();
+}
+
 static _Noreturn void reach_unix(const char *path)
 {
 	bool is_stream = !is("goal", "send");

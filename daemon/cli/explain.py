@@ -23,6 +23,7 @@ HOW = "nbsp explain 17, or nbsp explain --exe /usr/bin/psql --connect 127.0.0.1:
                click.Option(["--read"], type=PATH, metavar="PATH", help="It would read this."),
                click.Option(["--write"], type=PATH, metavar="PATH", help="It would write this."),
                click.Option(["--exec"], type=PATH, metavar="PATH", help="It would execute this."),
+               click.Option(["--move"], type=PATH, metavar="PATH", help="It would rename, replace or remove this."),
                click.Option(["--connect"], metavar="ADDRESS",
                             help="It would connect there: HOST:PORT, [HOST]:PORT, a unix socket's path, or @NAME."),
                click.Option(["--udp", "is_udp"], is_flag=True, help="With --connect: by UDP.")])

@@ -21,9 +21,6 @@ NAMES: tuple[Channel, ...] = (
     Channel("tree-handle", "H1", "open_by_handle_at of a file in the tree", TREE, OPEN,
             why="a dentry that has no path to its root is denied on a guarded superblock, since nobody can say what "
                 "tree it lies in; that is too much for backup programs and NFS servers there"),
-    Channel("moved-folder", "H1", "after moving or exchanging a directory above it", FILES, OPEN,
-            why="the inode of the file, or of the tree's root, stays what it is; what is put in the path's place is "
-                "not seen until the daemon has looked again"),
     Channel("device-node", "H1", "another node for the same device", DEVICE_NODE, OPEN,
             why="the device's number counts, whichever node has it; /dev/sg* of the same disk has another number",
             no_attempt="a drill declares no device: this host has none that it could throw away"),
@@ -62,10 +59,23 @@ NAMES: tuple[Channel, ...] = (
     Channel("metadata", "H1", "stat, and listing the names in a directory that is not itself protected", PATHS,
             reason="nobody is kept from seeing that it is there; reading what is in it is refused", access=READ,
             no_attempt="it is open by intention, on every host, and a drill that tried it could never succeed"),
-    Channel("overlay", "H1", "through a new overlay mount above it", FILES,
-            reason="the overlay's own names and inodes are not known as the protected ones"),
-    Channel("raw-device", "H1", "reading the block device below the file system", PATHS,
-            reason="the block device is not protected by itself in this version; declare it under devices"),
+    Channel("ancestor", "H1", "renaming, exchanging or removing a directory or symbolic link above it",
+            FILES | {"unix"}, ("inode_rename", "inode_rmdir", "inode_unlink"),
+            why="each directory and link on a declared way is bound and asked for before it is moved; one that appears "
+                "later is bound at the next look at the names"),
+    Channel("overlay", "H1", "opening it through an overlay mount that has it in a layer", FILES, OPEN,
+            why="the overlay opens the file below as whoever opens its own, and that is asked for; other stacked file "
+                "systems are not known"),
+    Channel("raw-device", "H1", "reading or writing the block device below the file system, or a loop device's image",
+            PATHS, ("file_open", "file_receive"),
+            why="the numbers of the partition, its disk, what it stands on and its character devices are bound, "
+                "whichever node has them; the tools in daemon/programs/disks.py may"),
+    Channel("stacked-device", "H1", "another device made of the same bytes: device mapper, LVM snapshot, kernel target",
+            PATHS, reason="root can have the kernel make one, and it is known only from the next look at the names on",
+            no_attempt="it would take a device mapper of the host's own"),
+    Channel("raw-commands", "H1", "SCSI or NVMe commands sent by way of another partition of the disk", PATHS,
+            reason="ioctl is not judged; needs CAP_SYS_RAWIO and another partition of the same disk",
+            no_attempt="it would take a disk of the host's own"),
     Channel("exec-replaced", "H1", "executing another program that took its place", PATHS - TREE, OPEN, access=READ,
             reason="tier socket knows the inode that was there at the last nbsp reload",
             why="the name in its directory is declared too, whatever inode has it",
@@ -82,6 +92,10 @@ NAMES: tuple[Channel, ...] = (
 MOUNTS: tuple[Channel, ...] = (
     Channel("mount-below", "H9", "a file system mounted below the tree later", TREE,
             reason="what is on it is protected from the next reload on"),
-    Channel("mount-over", "H9", "mounting something over it", FILES,
-            reason="that hides it and reaches nothing, but who reads the path gets something else"),
+    Channel("mount-over", "H9", "mounting something over it, or over what lies in the tree", FILES | {"unix"},
+            ("sb_mount", "move_mount"),
+            why="asked before the mount, with what is covered; PID 1 may, and its children until they are a service"),
+    Channel("mount-above", "H9", "mounting something over a directory above it", FILES | {"unix"},
+            reason="that is what mounting a disk and every sandbox does; it hides the file and leaks nothing",
+            no_attempt="it would only show that nothing can be read any more"),
 )

@@ -12,13 +12,13 @@ from typing import Sequence
 ALIASES: dict[str, str] = {
     "bind-file": "bind-mount", "bind-mount": "bind-mount", "chroot": "bind-mount", "dev-fd": "proc-root",
     "directory-fd": "open", "enter-namespace": "bind-mount", "exchange": "rename",
-    "exchange-ancestor": "moved-folder", "fchdir": "open", "foreign-root": "proc-root", "fsmount": "bind-mount",
+    "exchange-ancestor": "ancestor", "fchdir": "open", "foreign-root": "proc-root", "fsmount": "bind-mount",
     "hard-link": "hard-link", "hard-link-by-fd": "hard-link", "idmapped": "bind-mount", "long-path": "open",
     "mount-namespace": "bind-mount", "move-mount": "bind-mount", "o-path": "proc-root", "open-tree": "bind-mount",
     "openat2": "open", "overlay": "overlay", "overlay-over": "overlay", "overlay-upper": "overlay",
     "pivot-root": "bind-mount", "proc-cwd": "proc-root", "proc-pid-fd": "proc-root", "proc-pid-root": "proc-root",
     "proc-self-root": "proc-root", "rbind-root": "bind-mount", "relative": "open", "remount": "bind-mount",
-    "rename": "rename", "rename-ancestor": "moved-folder", "second-loop": "raw-device", "symlink": "symlink",
+    "rename": "rename", "rename-ancestor": "ancestor", "second-loop": "raw-device", "symlink": "symlink",
     "symlink-chain": "symlink", "thread-self": "proc-root",
 }
 # technique: channels, the same whatever the goal

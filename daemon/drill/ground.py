@@ -173,6 +173,7 @@ class Ground:
                 os.chown(path, UNUSED_ID, UNUSED_ID)
                 path.chmod(0o777 if path.is_dir() or stat.S_IMODE(path.stat().st_mode) & 0o100 else 0o666)
         watched = (goal, *goal.rglob("*"), checkpoint, *checkpoint.rglob("*"))
+        holders = frozenset((goal, checkpoint))
         command = tuple(word.format_map(words) for word in attempt.command)
 
         def declared(*names: str) -> tuple[str, ...]:
@@ -181,8 +182,8 @@ class Ground:
         return Stage(command, secret.encode(), token, scratch, is_protected, declared("file", "later"),
                      (words["tree"],) if is_protected and wanted & TREE else (),
                      declared("tool", "script"), declared("stream", "dgram", "seqpacket"),
-                     words["own"] if "own" in wanted else "", {path: facts(path) for path in watched},
-                     declared("knob", "sysfs_knob", "agent"))
+                     words["own"] if "own" in wanted else "", {path: facts(path, path in holders) for path in watched},
+                     holders, declared("knob", "sysfs_knob", "agent"))
 
     def fill(self, folder: Path, wanted: frozenset[str], words: Mapping[str, str], attempt: Attempt,
              is_protected: bool) -> None:

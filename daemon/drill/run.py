@@ -130,6 +130,7 @@ class Drill:
             if each.attempt.starts == "before":
                 self.start(each)
                 self.await_word(each)
+                each.stage = each.stage.begin()
         self.guard.apply(rule_text([each.stage for each in planned], self.ground.words))
         results: dict[int, Result] = {}
         order = sorted(range(len(planned)), key=lambda index: (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Mapping, Sequence
 
@@ -49,21 +49,35 @@ class Stage:
     sockets: tuple[str, ...] = ()
     checkpoint: str = ""
     before: Mapping[Path, Facts] = field(default_factory=dict)
+    holders: frozenset[Path] = frozenset()      # directories of the targets, which are none themselves
     knobs: tuple[str, ...] = ()         # protected from writing alone
 
     def is_changed(self) -> bool:
         """Return whether something watched is not as it was, by attributes only: asking for these is never denied."""
-        return any(facts(path) != known for path, known in self.before.items())
+        return any(self.facts(path) != known for path, known in self.before.items())
+
+    def facts(self, path: Path) -> Facts:
+        """Return what is watched of a path."""
+        return facts(path, path in self.holders)
+
+    def begin(self) -> "Stage":
+        """Return the stage as it is now: what an attempt did before the rules came is no proof of anything."""
+        return replace(self, before={path: self.facts(path) for path in self.before})
 
 
-def facts(path: Path) -> Facts:
-    """Return what changes with any change of a file, a directory's entries or their attributes."""
+def facts(path: Path, is_holder: bool = False) -> Facts:
+    """Return what changes with any change of a file, a directory's entries or their attributes.
+
+    Of a holder only what tells that it is still itself with the same names in it: its attributes are nobody's secret,
+    and mounting an overlay with it as a layer changes them.
+    """
     try:
         status = path.lstat()
     except OSError as error:
         return (-(error.errno or 1),)
-    return (status.st_dev, status.st_ino, status.st_mode, status.st_nlink, status.st_uid, status.st_gid, status.st_size,
-            status.st_mtime_ns, status.st_ctime_ns)
+    kept = (status.st_dev, status.st_ino, status.st_mode, status.st_nlink, status.st_uid, status.st_gid, status.st_size,
+            status.st_mtime_ns)
+    return kept if is_holder else (*kept, status.st_ctime_ns)
 
 
 def rule_text(stages: Sequence[Stage], words: Mapping[str, str]) -> str:

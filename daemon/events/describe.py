@@ -7,6 +7,7 @@ from typing import Any, Callable, Generic, Mapping, Protocol, Sequence, TypeVar
 
 from .. import abi
 from ..kernel.process import ProcessFacts
+from ..rules.reserved import RESERVED
 from .decode import Hit
 from .host import Host
 from .objects import object_words
@@ -15,16 +16,11 @@ R = TypeVar("R")
 
 VERDICTS = {int(code): code.name.lower() for code in abi.VerdictCode}
 CHANNELS = {int(channel): channel.name.lower() for channel in abi.Channel}
-ACTIONS = {access: "+".join(word for bit, word in enumerate(("read", "write", "execute", "connect", "", "control"))
+ACTIONS = {access: "+".join(word for bit, word in enumerate(("read", "write", "execute", "connect", "move", "control"))
                             if access >> bit & 1) for access in range(64)}      # by abi.Access
 UNDECIDED = "(undecided)"
 UNDECIDED_REASON = ("nbspd could not find the policy of a protected object (a deeper path than it walks, or damaged "
                     "tables) and refused to be safe")
-# what no rule of the operator's says, but follows from one
-RESERVED: dict[int, dict[str, Any]] = {abi.RULE_SEALED: {
-    "rule": "sealed", "reason": "a checkpoint of a generation that is gone was sealed"}, abi.RULE_RAW_FRAMES: {
-    "rule": "raw-frames", "missing": ("a checkpoint for every protected endpoint",),
-    "reason": "a frame that leaves below the packet filters could go to any of the protected endpoints"}}
 ENVIRONMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 TICK_NS = 10_000_000
 
@@ -96,7 +92,9 @@ class Describer(Generic[R]):
             return {"rule": rule.id, "rule_number": hit.rule, "resource": rule.protect, "missing": rule.only_through,
                     "owner": rule.owner, "reason": rule.reason}
         if hit.rule in RESERVED:
-            return {"rule_number": hit.rule, **RESERVED[hit.rule]}
+            own = RESERVED[hit.rule]
+            return {"rule": own.id, "rule_number": hit.rule, "resource": own.protect, "missing": own.only_through,
+                    "owner": own.owner, "reason": own.reason}
         if hit.rule == 0:
             return {"rule": UNDECIDED, "rule_number": 0, "reason": UNDECIDED_REASON}
         return {"rule": f"rule number {hit.rule}", "rule_number": hit.rule,

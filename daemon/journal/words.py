@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Iterable, Sequence
 
+from ..rules.reserved import NEXT_STEPS
+
 if TYPE_CHECKING:
     from .record import GapRow, Record
 
@@ -12,7 +14,8 @@ VERDICTS = {"denied": "DENIED", "killed": "KILLED", "audited": "AUDIT", "observe
 ACTS = {    # where the channel says more than read, write, execute, connect
     "mmap": "map as code", "receive": "receive a handle on", "create": "create", "mknod": "make the node",
     "mkdir": "make the folder", "symlink": "make the symbolic link", "link": "make a hard link of", "unlink": "delete",
-    "rmdir": "delete the folder", "rename": "rename or replace", "setattr": "change mode, owner or size of",
+    "rmdir": "delete the folder", "cover": "mount something over",
+    "rename": "rename or replace", "setattr": "change mode, owner or size of",
     "xattr": "change extended attributes of", "acl": "change the access list of", "send": "send to",
     "mount_option": "set by a mount's option",
     "packet": "send a packet to", "interface": "send a frame to", "unix_send": "send to",
@@ -165,8 +168,10 @@ SEALED_STEPS["traceme"] = SEALED_STEPS["ptrace"]
 
 def _next_step(record: Record) -> str:
     if record.rule == "sealed" and record.channel in SEALED_STEPS:
-        return f"{SEALED_STEPS[record.channel]}; while it runs, see: nbsp lineage {record.pid}"
-    if record.missing:
+        way = SEALED_STEPS[record.channel]
+    elif record.rule in NEXT_STEPS:
+        way = NEXT_STEPS[record.rule]
+    elif record.missing:
         way = f"do it through {either(record.missing)}"
     else:
         way = "nobody may do this: the rule names no checkpoint"

@@ -41,9 +41,10 @@ FIELDS: dict[str, tuple[Field, ...]] = {
     "k_sigaction": (need("sa_handler", "sa.sa_handler"),),
     "signal_struct": (need("live", c_type="int"),),
     "cred": (
-        *needs("uid", "euid", "gid", "fsuid"),
+        *needs("uid", "euid", "gid", "fsuid", "user_ns"),
         need("cap_effective", c_type="__u64")),     # two words before 6.3
     "mm_struct": needs("exe_file", "arg_start", "arg_end"),
+    "user_namespace": needs("level"),
     "nsproxy": needs("net_ns"),
     "net": (may("ns_inum", "ns.inum"),),
     "css_set": needs("dfl_cgrp"),
@@ -59,9 +60,13 @@ FIELDS: dict[str, tuple[Field, ...]] = {
     "file": needs("f_inode", "f_path", "f_mode", "f_flags", "private_data"),
     "path": needs("mnt", "dentry"),
     "vfsmount": needs("mnt_root", "mnt_sb"),
-    "dentry": needs("d_parent", "d_name", "d_inode", "d_sb", "d_flags"),
+    "dentry": (
+        *needs("d_parent", "d_name", "d_inode", "d_sb", "d_flags"),
+        need("d_alias", "d_u.d_alias", "d_alias", c_type="__u64 [2]")),
     "qstr": needs("name", "len", "hash"),
-    "inode": needs("i_mode", "i_ino", "i_sb", "i_generation", "i_rdev", "i_flags", "i_uid", "i_nlink", "i_opflags"),
+    "inode": (
+        *needs("i_mode", "i_ino", "i_sb", "i_generation", "i_rdev", "i_flags", "i_uid", "i_nlink", "i_opflags"),
+        need("i_dentry_first", "i_dentry.first", c_type="__u64")),
     "fs_context": needs("fs_type"),
     "fs_parameter": needs("key"),
     "file_system_type": needs("name"),

@@ -28,6 +28,7 @@ from . import sealing
 from .bound import Binding, Bits, Bound, BoundCheckpoint, Names
 from .inspect import BTRFS, Inode, Inspector, Key
 from .names import pseudo_hash
+from .own_demands import OwnDemands
 from .places import Lookup
 from .sealing import CodeBinding
 from .units import unit_cgroups
@@ -50,6 +51,8 @@ def bind(plan: Plan, numbers: Mapping[str, int], inspector: Inspector, is_sealin
             binder.seal()
         binder.bind_paths()
         binder.bind_endpoints()
+        if inspector.judges_files and not binder.problems:
+            OwnDemands(plan, binder.bound, inspector).bind(binder.enclosing, binder.trees)
     if binder.problems:
         raise RulesError(binder.problems)
     return binder.bound
@@ -63,7 +66,7 @@ class _Binder:
         self.bound = Bound(plan, numbers)
         self.bound.names = Names({numbers[rule.id]: rule for rule in plan.rules})
         self._folders: dict[str, Inode | None] = {}
-        self._trees: dict[str, Clauses] = {}
+        self.trees: dict[str, Clauses] = {}
         self._lookup = Lookup(mounts.mounts())
         self._missing: dict[str, None] = {}
         self._seal: Clauses = ()
@@ -163,7 +166,7 @@ class _Binder:
         bound += [BoundCheckpoint(updater, exe.key, 0, None, True) for updater in updaters
                   if (exe := self._exe(updater)) is not None]
         self.bound.checkpoints = tuple(bound)
-        self.bound.names.rules[abi.RULE_SEALED] = sealing.sealed_rule(updaters)
+        self.bound.declare(sealing.sealed_rule(updaters))
         self._seal = (sealing.sealed_clause(range(first, len(bound))),)
         for index, one in enumerate(bound):
             if one.is_sealed:
@@ -181,7 +184,7 @@ class _Binder:
             target = PathTarget(path, "tree" if is_tree else "file", self._seal)
             if is_tree:
                 real = os.path.realpath(path)
-                self._trees[real] = merge_clauses(self._trees.get(real, ()), self._seal)
+                self.trees[real] = merge_clauses(self.trees.get(real, ()), self._seal)
             self._sealed.append(target)
 
     def _bind_code(self) -> None:
@@ -204,7 +207,7 @@ class _Binder:
         for target in self.plan.paths:
             if target.kind == "tree":
                 real = self._lookup.real(target.path)
-                self._trees[real] = merge_clauses(self._trees.get(real, ()), target.clauses)
+                self.trees[real] = merge_clauses(self.trees.get(real, ()), target.clauses)
         for target in (*self.plan.paths, *self._sealed):
             try:
                 self._bind_path(target)
@@ -217,7 +220,7 @@ class _Binder:
 
     def _bind_path(self, target: PathTarget) -> None:
         real = self._lookup.real(target.path)
-        clauses = merge_clauses(target.clauses, self._enclosing(real))
+        clauses = merge_clauses(target.clauses, self.enclosing(real))
         if target.kind in ("file", "tree") and self._bind_pseudo(target, real, clauses):
             return
         self._bind_name(target.path, target, clauses)
@@ -233,7 +236,7 @@ class _Binder:
             if not (stat.S_ISCHR(inode.mode) or stat.S_ISBLK(inode.mode)):
                 self._say(target.path, f"{target.path} is not a device", "declare it under files:")
                 return
-            self._add((abi.RDEV_DEV, inode.rdev, 0), target, clauses)
+            self._add((abi.RDEV_DEV, inode.rdev, int(stat.S_ISBLK(inode.mode))), target, clauses)
         if target.kind != "tree" and stat.S_ISDIR(inode.mode):
             self._say(target.path, f"{target.path} is a directory", "declare it under trees:")
             return
@@ -300,22 +303,23 @@ class _Binder:
             binding.own = merge_clauses(binding.own, clauses)
         self.bound.names.objects[key] = target.path
 
-    def _enclosing(self, real: str) -> Clauses:
+    def enclosing(self, real: str) -> Clauses:
+        """Return the demands of all trees around a path without symbolic links."""
         found: Clauses = ()
-        if self._trees:
+        if self.trees:
             path = real
             while path != "/":
                 path = os.path.dirname(path)
-                if path in self._trees:
-                    found = merge_clauses(found, self._trees[path])
+                if path in self.trees:
+                    found = merge_clauses(found, self.trees[path])
         return found
 
     def _bind_mounts_below(self) -> None:
         """A tree goes on in what is mounted below it: the walk in the kernel ends at a superblock's root."""
-        if not self._trees:
+        if not self.trees:
             return
         for mount in mounts.mounts():
-            clauses = self._enclosing(mount.point)
+            clauses = self.enclosing(mount.point)
             if mount.fstype in MAGIC:       # of ordinary trees it is no part: it would be so everywhere
                 if mount_point(mount.point) and clauses and (place := self._lookup.place(mount.point)):
                     self.bound.pseudo.add(place, mount.point, clauses, True)

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import Mapping
 
 from ..rules.model import Checkpoint, Rule
-from ..rules.plan import Clauses, Plan
+from ..rules.plan import Clauses, Plan, merge_clauses
 from ..rules.pseudo import PseudoPaths
+from ..rules.reserved import FIRST, NUMBERS, RESERVED, ReservedRule
 from .inspect import Key
-from .sealing import RULE_NUMBERS, CodeBinding
+from .sealing import CodeBinding
 
 Bits = tuple[int, int]      # prefix length of 128, address
 
@@ -23,6 +24,7 @@ class BoundCheckpoint:
     uid: int | None
     cgroup: str | None          # of its unit, from the root of the cgroup-v2 tree
     is_sealed: bool = False
+    is_manager: bool = False    # PID 1's program, or one by which it starts others: no rule accepts it
 
     def identity(self, identities: Mapping[str, str]) -> str:
         """Return what makes it the same checkpoint as before; `identities` has those that come before it."""
@@ -37,13 +39,19 @@ class Binding:
 
     own: Clauses = ()
     tree: Clauses = ()
+    above: Clauses = ()         # for moving it, because of what is declared below
+
+    @property
+    def itself(self) -> Clauses:
+        """Return all demands on the inode itself."""
+        return merge_clauses(self.own or self.tree, self.above)
 
 
 @dataclass
 class Names:
     """Words for the numbers that the kernel reports."""
 
-    rules: dict[int, Rule] = field(default_factory=dict)
+    rules: dict[int, Rule | ReservedRule] = field(default_factory=dict)
     stamps: dict[int, str] = field(default_factory=dict)
     objects: dict[Key, str] = field(default_factory=dict)
 
@@ -54,7 +62,8 @@ class Bound:
 
     plan: Plan
     numbers: Mapping[str, int]                                      # rule id -> number
-    checkpoints: tuple[BoundCheckpoint, ...] = ()                   # in the plan's order
+    checkpoints: tuple[BoundCheckpoint, ...] = ()                   # the plan's in its order, then nbspd's own
+    implicit_rules: dict[int, ReservedRule] = field(default_factory=dict)   # demands of nbspd's own that are made
     inodes: dict[Key, Binding] = field(default_factory=dict)
     slots: dict[tuple[Key, bytes], Binding] = field(default_factory=dict)   # directory and name
     pseudo: PseudoPaths = field(default_factory=PseudoPaths)
@@ -62,12 +71,18 @@ class Bound:
     sun_names: dict[bytes, Clauses] = field(default_factory=dict)   # as in sun_path
     names: Names = field(default_factory=Names)
     codes: dict[Key, CodeBinding] = field(default_factory=dict)
+    lost_disks: tuple[str, ...] = ()    # files behind loop devices below protected files that no path leads to any more
     missing: tuple[str, ...] = ()       # declared paths on the way to which a directory does not exist yet
 
-    def rule_number(self, index: int) -> int:
-        """Return the kernel's number of a rule by its index in the plan, or of a demand of our own."""
-        return RULE_NUMBERS[index] if index < 0 else self.numbers[self.plan.rules[index].id]
+    def declare(self, own: ReservedRule) -> None:
+        """Note that a demand of nbspd's own is made in this generation, with words that may say more than usual."""
+        number = NUMBERS[own.id]
+        self.implicit_rules[number] = self.names.rules[number] = own
 
-    def rule_id(self, index: int) -> str:
+    def rule_number(self, rule: int) -> int:
+        """Return the kernel's number of the rule of a clause: an index into the plan, or a reserved number."""
+        return rule if rule >= FIRST else self.numbers[self.plan.rules[rule].id]
+
+    def rule_id(self, rule: int) -> str:
         """Return its id."""
-        return self.names.rules[RULE_NUMBERS[index]].id if index < 0 else self.plan.rules[index].id
+        return RESERVED[rule].id if rule >= FIRST else self.plan.rules[rule].id

@@ -98,6 +98,8 @@ HOOKS: tuple[Hook, ...] = (
     _lsm("file_ioctl_compat", "file.c", Channel.FLAGS, is_newer=True),
     _lsm("inode_file_setattr", "file.c", Channel.FLAGS, is_newer=True),
     _lsm("fs_context_parse_param", "pseudo.c", Channel.MOUNT_OPTION),
+    _lsm("sb_mount", "mount.c", Channel.COVER),
+    _lsm("move_mount", "mount.c", Channel.COVER),
     _lsm("ptrace_access_check", "task.c", Channel.PTRACE),
     _lsm("ptrace_traceme", "task.c", Channel.TRACEME),
     _lsm("file_mprotect", "task.c", Channel.CODE, Channel.MMAP),

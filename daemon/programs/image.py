@@ -9,10 +9,11 @@ from typing import Mapping
 from .. import abi
 from ..rules.plan import Clauses, merge_clauses
 from ..rules.pseudo import ANYWHERE
+from ..rules.reserved import RAW_FRAMES, SEALED
 from .bound import Bound
 from .inspect import Key
-from .names import (SLOT_WORDS, SUN_WORDS, name_hash, name_hint, object_hash, pseudo_bit, pseudo_hash, pseudo_top,
-                    slot_bit)
+from .names import (SLOT_WORDS, SUN_WORDS, move_bit, name_hash, name_hint, object_hash, pseudo_bit, pseudo_hash,
+                    pseudo_top, slot_bit)
 from .sealing import CodeBinding
 
 BITS_PER_ENTRY = 128        # of the object filter: one false hit in about a hundred
@@ -22,9 +23,9 @@ ANY_NAME = 0
 WORD = struct.Struct("<Q")
 NOBODY = abi.Policy(count=1)
 NOBODY.clauses[0].access = 0xFF     # rule number 0, enforced, accepts no stamp
-SEALED = abi.Policy(count=1)        # number abi.POLICY_SEALED: what hooks of sealing find, nobody may
-SEALED.clauses[0].access, SEALED.clauses[0].rule = 0xFF, abi.RULE_SEALED
-RESERVED = 3                        # policies before those of the rules: NOBODY, SEALED, raw_frames_policy()
+SEAL = abi.Policy(count=1)          # number abi.POLICY_SEALED: what hooks of sealing find, nobody may
+SEAL.clauses[0].access, SEAL.clauses[0].rule = 0xFF, SEALED
+RESERVED = 3                        # policies before those of the rules: NOBODY, SEAL, raw_frames_policy()
 
 
 @dataclass
@@ -54,7 +55,7 @@ class Policies:
         self._bound = bound
         self._bits = bits           # checkpoint index -> stamp bit
         self._numbers: dict[Clauses, int] = {(): 0}
-        self.values: list[bytes] = [bytes(NOBODY), bytes(SEALED), bytes(raw_frames_policy(bound, bits))]
+        self.values: list[bytes] = [bytes(NOBODY), bytes(SEAL), bytes(raw_frames_policy(bound, bits))]
 
     def number(self, clauses: Clauses) -> int:
         """Return the number of a policy, making it at first use."""
@@ -90,7 +91,7 @@ def raw_frames_policy(bound: Bound, bits: Mapping[int, int]) -> abi.Policy:
     accepted = set(enforced[0].accept).intersection(*(clause.accept for clause in enforced))
     policy = abi.Policy(count=1)
     demand = policy.clauses[0]
-    demand.rule, demand.access, demand.mode = abi.RULE_RAW_FRAMES, abi.Access.CONNECT, enforced[0].mode
+    demand.rule, demand.access, demand.mode = RAW_FRAMES, abi.Access.CONNECT, enforced[0].mode
     for checkpoint in accepted:
         demand.accept[bits[checkpoint] >> 6] |= 1 << (bits[checkpoint] & 63)
     return policy
@@ -123,8 +124,10 @@ def _render_objects(bound: Bound, policies: Policies, image: Image) -> list[int]
     objects = []
     slots: dict[bytes, tuple[Clauses, Clauses, int]] = {}
     for key, binding in bound.inodes.items():
-        objects.append((_pack(key), struct.pack("<II", policies.number(binding.own), policies.number(binding.tree))))
-        hashes.append(object_hash(key[1], key[0]))
+        itself = binding.itself if binding.above else binding.own
+        objects.append((_pack(key), struct.pack("<II", policies.number(itself), policies.number(binding.tree))))
+        value = object_hash(key[1], key[0])
+        hashes.append(value if binding.own or binding.tree else value & ~63 | move_bit(value))
         _mark(superblocks, key[0])
     for (folder, name), binding in bound.slots.items():
         name_key = _pack(folder) + WORD.pack(name_hint(name))

@@ -46,6 +46,8 @@ class Inode:
 class Inspector:
     """Looks at paths by stat alone."""
 
+    judges_files = False        # whether the programs of this tier can refuse anything about files
+
     def __enter__(self) -> "Inspector":
         self._mounts = {mount.dev: mount for mount in mounts.mounts()}
         return self
@@ -54,10 +56,13 @@ class Inspector:
                  trace: TracebackType | None) -> None:
         return
 
-    def look(self, path: str) -> Inode | None:
-        """Return the inode that a path leads to, None when there is none. Raises OSError for anything else."""
+    def look(self, path: str, is_followed: bool = True) -> Inode | None:
+        """Return the inode that a path leads to, None when there is none. Raises OSError for anything else.
+
+        `is_followed`: a symbolic link at its end leads on.
+        """
         try:
-            facts = os.stat(path)
+            facts = os.stat(path, follow_symlinks=is_followed)
         except (FileNotFoundError, NotADirectoryError):
             return None
         return self._inode(facts)
@@ -73,6 +78,8 @@ class Inspector:
 
 class KernelInspector(Inspector):
     """Lets the kernel say what a stat of ours looked at."""
+
+    judges_files = True
 
     def __init__(self, tables: Tables, program: Path) -> None:
         self._tables = tables

@@ -43,6 +43,11 @@ def object_hash(ino: int, dev: int) -> int:
     return ((value ^ value >> 32) * MULTIPLIER & MASK) >> 32
 
 
+def move_bit(directory_hash: int) -> int:
+    """Return the bit of a directory that only lies above something declared, in its filter word."""
+    return slot_bit(directory_hash, 0)
+
+
 def slot_bit(directory_hash: int, length: int) -> int:
     """Return a name's bit in the filter word of its directory, by the length of the name."""
     return (directory_hash ^ (length * LENGTH_MULTIPLIER & 0xFFFFFFFF)) >> 26 & 63

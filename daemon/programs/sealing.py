@@ -8,21 +8,21 @@ code that it declares, may be changed by package managers only; it may execute p
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Iterable, Mapping
 
 from .. import abi
-from ..rules.model import Checkpoint, Rule
+from ..rules.model import Checkpoint
 from ..rules.plan import Clause, Plan
+from ..rules.reserved import RESERVED, SEALED, ReservedRule
+from .inspect import Inspector, Key
 
-SEALED = -1             # index of the rule; the numbers of such rules are counted from the end: abi.RULES - 1
 SYSTEM, ANONYMOUS = "system", "anonymous"       # words in code:
 SYSTEM_FOLDERS = ("/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libx32", "/lib", "/lib32", "/lib64", "/libx32",
                   "/usr/local/lib")
 PACKAGE_MANAGERS = ("/usr/bin/dpkg", "/usr/bin/rpm", "/usr/bin/pacman", "/usr/sbin/apk")
 UPDATER = "updater:"    # no name in the rules has a colon
-RULE_NUMBERS = {SEALED: abi.RULE_SEALED}
 
 
 @dataclass
@@ -58,11 +58,9 @@ def updaters(plan: Plan, is_there: Mapping[str, bool] | None = None) -> tuple[Ch
                  for path in paths if (is_there[path] if is_there is not None else Path(path).exists()))
 
 
-def sealed_rule(accepted: Iterable[Checkpoint]) -> Rule:
-    """Return the rule in whose name a seal denies, for people."""
-    return Rule("sealed", "checkpoints", tuple(checkpoint.name for checkpoint in accepted),
-                reason="a checkpoint's program, and a process with its stamp, can be changed, debugged or made to run "
-                       "other code by nobody but itself and package managers (updaters:)")
+def sealed_rule(accepted: Iterable[Checkpoint]) -> ReservedRule:
+    """Return the rule in whose name a seal denies, with who may change a program on this host."""
+    return replace(RESERVED[SEALED], only_through=tuple(checkpoint.name for checkpoint in accepted))
 
 
 def sealed_clause(accept: Iterable[int]) -> Clause:
@@ -84,3 +82,11 @@ def enclosing(real: str, listed: Mapping[str, CodeBinding]) -> CodeBinding:
         if real in listed:
             found.merge(listed[real])
     return found
+
+
+def allow_system_code(codes: dict[Key, CodeBinding], indices: Iterable[int], inspector: Inspector) -> None:
+    """Let checkpoints execute what only root can have written in the system's library folders."""
+    for folder in {os.path.realpath(folder) for folder in SYSTEM_FOLDERS}:
+        inode = inspector.look(folder)
+        if inode is not None:
+            codes.setdefault(inode.key, CodeBinding()).owned.update(indices)

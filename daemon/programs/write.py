@@ -104,6 +104,8 @@ def write_checkpoints(tables: Tables, bound: Bound, bits: Mapping[int, int], uni
         value = abi.Checkpoint(exe=object_key(one.exe))
         if one.checkpoint.stamp == "children":
             flags |= abi.CheckpointFlag.CHILDREN
+        if one.is_manager:
+            flags |= abi.CheckpointFlag.MANAGER
         if one.uid is not None:
             flags |= abi.CheckpointFlag.USER
             value.uid = one.uid

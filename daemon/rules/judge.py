@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Union
+from typing import Mapping, Union
 
 from ..abi import Access as Wanted
 from ..abi import Action, Mode
@@ -58,13 +58,14 @@ class Judge:
         self._trees = {target.path: target.clauses for target in plan.paths if target.kind == "tree"}
         self._abstracts = {target.name: target.clauses for target in plan.abstracts}
         self._endpoints = EndpointTable(plan.endpoints)
+        self._above = _above(plan)
         self._pseudo = PseudoPaths()
         for path in plan.paths:
             if path.kind in ("file", "tree"):
                 self._pseudo.add_conventional(path.path, path.clauses, path.kind == "tree")
 
     def clauses(self, target: Union[str, bytes, Peer]) -> Clauses:
-        """Return the demands on an object: its own, else those of the nearest tree around it.
+        """Return the demands on an object: its own, else those of the nearest tree around it; and for moving it.
 
         On pseudo file systems all that meet on it, by whatever path it was declared.
         """
@@ -74,6 +75,9 @@ class Judge:
             return self._abstracts.get(target, ())
         if found := places(target):
             return merge_clauses(*(self._pseudo.clauses(place) for place in found))
+        return merge_clauses(self._on_path(target), self._above.get(target, ()))
+
+    def _on_path(self, target: str) -> Clauses:
         if target in self._inodes:
             return self._inodes[target]
         path = target
@@ -102,6 +106,25 @@ class Judge:
         accepted = [set(clause.accept) for clause in clauses]
         indices = set.intersection(*accepted) or set.union(*accepted) if accepted else set()
         return tuple(self._plan.checkpoints[index].name for index in sorted(indices))
+
+
+def _above(plan: Plan) -> Mapping[str, Clauses]:
+    """Return what is demanded of who moves a directory above a declared path; by name, since links belong to a host.
+
+    The kernel has room for few of these: above more rules than that it accepts who satisfies all of them and no less,
+    and it also lets nobody move what lies above a checkpoint's program.
+    """
+    folders: dict[str, dict[int, Clause]] = {}
+    for target in plan.paths:
+        folder = target.path.rpartition("/")[0]
+        folders.setdefault(folder, {}).update((one.rule, one) for one in target.clauses)
+    found: dict[str, dict[int, Clause]] = {}
+    for folder, clauses in folders.items():
+        while folder:
+            found.setdefault(folder, {}).update(clauses)
+            folder = folder.rpartition("/")[0]
+    return {path: tuple(Clause(one.rule, int(Wanted.MOVE), one.accept, one.mode, one.action)
+                        for one in (clauses[rule] for rule in sorted(clauses))) for path, clauses in found.items()}
 
 
 def judge(plan: Plan, subject: Subject, access: Access) -> Verdict:

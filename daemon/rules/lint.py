@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 from typing import Callable, Iterable, Iterator, Mapping, Sequence, Union
 
-from ..abi import CLAUSES, RESERVED_RULES, RULES, Access, Exe
+from ..abi import CLAUSES, Access, Exe
 from ..errors import Problem
 from .brokers import broker_of
 from .lockouts import vital_paths
 from .model import Checkpoint, Network, Rule, RuleSet
 from .overlap import Demands, Overlap
 from .pseudo import mount_point
+from .reserved import FIRST, NEXT_STEPS
 from .values import spell_network
 
 Object = Union[str, bytes, tuple[int, Network, int]]
 Meeting = tuple[Object, Demands]
 
 MAX_CHECKPOINTS = 256
-MAX_RULES = RULES - RESERVED_RULES - 1
+MAX_RULES = FIRST - 1
 MAX_ENTRIES = 1_000_000
 MAX_SHARED = Exe.bits.size // 4 - 1     # checkpoints that one program may become; the last word ends the list
 
@@ -100,6 +101,10 @@ def _limits(rule_set: RuleSet) -> Iterator[Problem]:
     if len(rule_set.rules) > MAX_RULES:
         yield Problem(rule_set.rules[MAX_RULES].where, f"there are {len(rule_set.rules):,} rules, and {MAX_RULES:,} is "
                       "the limit", "let one rule protect a resource with many entries")
+    for rule in rule_set.rules:
+        if rule.id in NEXT_STEPS:
+            yield Problem(rule.where, f"the id {rule.id!r} is that of a demand of nbspd's own",
+                          "give the rule another id")
     entries = 0
     for resource in rule_set.resources.values():
         entries += resource.size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Mapping
+from typing import Any, Mapping
 
 from nbspd.errors import LoadError, NbspdError, Problem, RulesError
 from nbspd.paths import Settings
@@ -65,6 +65,8 @@ class FakeBound:
     slots: Mapping[tuple[Key, bytes], Binding] = field(default_factory=dict)
     endpoints: Mapping[tuple[int, int, Bits], Clauses] = field(default_factory=dict)
     sun_names: Mapping[bytes, Clauses] = field(default_factory=dict)
+    implicit_rules: Mapping[int, Any] = field(default_factory=dict)
+    lost_disks: tuple[str, ...] = ()
 
 
 @dataclass

@@ -14,6 +14,7 @@ from nbspd.events.describe import Describer, unit_of
 from nbspd.events.host import Host
 from nbspd.journal.record import Record
 from nbspd.kernel.process import process_facts
+from nbspd.rules.reserved import RAW_FRAMES
 
 from .hits import record
 
@@ -87,7 +88,7 @@ def test_unknown_numbers_stay_visible(host: Host) -> None:
     describer = Describer(Record, NAMES, host)
     told = describer.describe(decode(record(rule=99, channel=200, verdict=9)))
     assert (told.rule, told.channel, told.verdict) == ("rule number 99", "channel 200", "verdict 9")
-    reserved = describer.describe(decode(record(rule=abi.RULE_RAW_FRAMES)))
+    reserved = describer.describe(decode(record(rule=RAW_FRAMES)))
     assert reserved.rule == "raw-frames" and "below the packet filters" in reserved.reason
     undecided = describer.describe(decode(record(rule=0)))
     assert undecided.rule == "(undecided)" and "refused to be safe" in undecided.reason

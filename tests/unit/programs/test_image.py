@@ -16,6 +16,7 @@ from nbspd.programs.image import ANY_NAME, MIN_WORDS, RESERVED, Image, render
 from nbspd.programs.inspect import Key
 from nbspd.programs.names import SLOT_WORDS, name_hash, name_hint, object_hash, slot_bit
 from nbspd.rules.plan import MAPPED, Clause
+from nbspd.rules.reserved import RAW_FRAMES
 
 from .plans import bound_of, clause, on_host
 
@@ -134,7 +135,7 @@ def test_frames_that_no_filter_sees_want_a_stamp_for_every_endpoint() -> None:
     assert raw_frames().count == 0
     one, both = clause(0, 0), clause(1, 0, 1)
     alone = raw_frames(both)
-    assert alone.count == 1 and alone.clauses[0].rule == abi.RULE_RAW_FRAMES
+    assert alone.count == 1 and alone.clauses[0].rule == RAW_FRAMES
     assert alone.clauses[0].access == abi.Access.CONNECT and alone.clauses[0].mode == abi.Mode.ENFORCE
     assert list(alone.clauses[0].accept[:2]) == [1 << 5, 1 << 6]
     assert list(raw_frames(both, one).clauses[0].accept[:2]) == [1 << 5, 0]

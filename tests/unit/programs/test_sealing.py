@@ -17,6 +17,7 @@ from nbspd.programs.inspect import Inspector, Key
 from nbspd.rules.compile import compile_rules
 from nbspd.rules.load import Source, parse_sources
 from nbspd.rules.plan import Plan
+from nbspd.rules.reserved import SEALED
 
 from .plans import numbers_of, plan_of, program
 
@@ -78,7 +79,7 @@ def test_a_tier_without_the_hooks_has_no_updaters_and_no_demands(here: Path) -> 
 def test_nothing_is_sealed_where_nothing_is_enforced(here: Path) -> None:
     plan = plan_of({"pooler": {"exe": f"{here}/pooler"}}, {"db": {"tcp": ["192.0.2.1:1"]}})
     found = bound(plan)
-    assert len(found.checkpoints) == 1 and not found.inodes and abi.RULE_SEALED not in found.names.rules
+    assert len(found.checkpoints) == 1 and not found.inodes and SEALED not in found.names.rules
 
 
 @pytest.mark.parametrize("name", ["pooler", "door", "manager"])
@@ -86,7 +87,7 @@ def test_a_sealed_program_is_changed_by_updaters_only(here: Path, name: str) -> 
     found = bound(parsed(here))
     for binding in (found.inodes[key(here / name)], found.slots[key(here), name.encode()]):
         clause, = binding.own
-        assert clause.access == abi.Access.WRITE and found.rule_number(clause.rule) == abi.RULE_SEALED
+        assert clause.access == abi.Access.WRITE and found.rule_number(clause.rule) == SEALED
         assert names(found, clause.accept) == {f"updater:{here}/manager"} and found.rule_id(clause.rule) == "sealed"
     assert key(here / "looker") not in found.inodes
 
@@ -121,7 +122,7 @@ def test_the_tables_say_the_same(here: Path) -> None:
     index = next(index for index, one in enumerate(found.checkpoints) if one.checkpoint.name == "pooler")
     assert [bit for bit in range(abi.STAMP_BITS) if code.any[bit >> 6] >> (bit & 63) & 1] == [100 + index]
     sealed = abi.Policy.from_buffer_copy(dict(image.inner["policies"])[abi.POLICY_SEALED.to_bytes(4, "little")])
-    assert (sealed.count, sealed.clauses[0].rule, sealed.clauses[0].access) == (1, abi.RULE_SEALED, 0xFF)
+    assert (sealed.count, sealed.clauses[0].rule, sealed.clauses[0].access) == (1, SEALED, 0xFF)
     assert not any(sealed.clauses[0].accept), "nobody"
 
 

@@ -74,7 +74,8 @@ def test_inode_of_a_hooks_dentry_is_checked_by_a_copy(sources: dict[str, str]) -
     direct = re.compile(r"\b(?:dentry|from|to|old_dentry|new_dentry)->d_inode")
     found = [f"{name}: {line.strip()}" for name, text in sources.items() for line in text.split("\n")
              if direct.search(line)]
-    # the last two are of a file that is mapped, and a file has an inode
-    assert found == ["objects.h: return raw ? dentry->d_inode : 0;", "file.c: inode = path->dentry->d_inode;",
-                     "task.c: inode = dentry->d_inode;",
+    # an opened or mapped file has one, and where it is opened it is compared and not followed
+    assert found == ["objects.h: return raw ? dentry->d_inode : 0;",
+                     "file.c: if (!q.policy && file->f_path.dentry->d_inode != file->f_inode)",
+                     "file.c: inode = path->dentry->d_inode;", "task.c: inode = dentry->d_inode;",
                      "task.c: set_key(&q.object, dentry->d_inode, dentry->d_sb->s_dev);"]

@@ -191,3 +191,18 @@ def test_contradictions_name_all_that_would_help() -> None:
     one = Resource("x", files=("/s",))
     rules = RuleSet(CHECKPOINTS, {"x": one}, (Rule("r", "x", ("a",)), Rule("q", "x", ("b",))))
     assert decided(rules, Subject(), Access("/s", Wanted.READ)).missing == ("a", "b")
+
+
+def test_moving_what_lies_above() -> None:
+    rules = RuleSet(CHECKPOINTS, {"key": Resource("key", files=("/srv/payroll/key",), access=frozenset({"read"})),
+                                  "log": Resource("log", files=("/srv/log",))},
+                    (Rule("first", "key", ("a",)), Rule("second", "log", ("b",), "audit")))
+    verdicts = Judge(compile_rules(rules))
+
+    def decide(path: str, wanted: int, *stamps: str) -> Verdict:
+        return verdicts.verdict(Subject(frozenset(stamps)), Access(path, wanted))
+    for path in ("/srv/payroll", "/srv"):
+        assert not decide(path, Wanted.MOVE).allowed and decide(path, Wanted.MOVE, "a").allowed
+        assert decide(path, Wanted.READ | Wanted.WRITE | Wanted.EXEC).allowed
+    assert decide("/srv", Wanted.MOVE, "a").audited == ("second",)
+    assert decide("/srv/log", Wanted.MOVE).allowed and decide("/", Wanted.MOVE).allowed
