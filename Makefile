@@ -36,7 +36,7 @@ lint: link
 	@tests/install-deps lint
 	$(PYTHON) -m flake8 daemon tests bench
 	MYPYPATH=build/lint $(PYTHON) -m mypy -p nbspd
-	$(PYTHON) -m mypy -p tests.lab
+	MYPYPATH=build/lint $(PYTHON) -m mypy -p tests.lab
 	@if [ -x bpf/lint ]; then echo bpf/lint; bpf/lint; fi
 
 # The folder daemon/ is the package nbspd; mypy knows a package only by its folder's name.
