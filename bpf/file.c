@@ -2,7 +2,8 @@
  * Files and trees.  Thin hooks: each names the object and what is wanted, check_dentry() decides.
  *
  * file_open            sees every open, also by io_uring, open_by_handle_at and exec; not O_PATH, which opens nothing
- * mmap_file            executable mappings through an fd that is older than the rules; reading it was judged at open
+ * mmap_file            executable mappings through an fd that is older than the rules; reading it was judged at open, and so
+ *                      was what the kernel itself maps to start a program
  * file_receive         an fd that arrives by SCM_RIGHTS or pidfd_getfd is judged as if the receiver opened it
  * inode_create …       names below a tree or in a slot; hooks come before the effect and under the parent's lock
  * inode_rename         called twice with roles swapped for RENAME_EXCHANGE
@@ -72,6 +73,21 @@ HOOK(file_open, security_file_open)
 	return judge(&q, CAN_SIGNAL);
 }
 
+/*
+ * While a program is being started none of it runs yet, and the kernel maps what it opened in order to execute it: that was
+ * judged at open, by the stamps of the program before, which a `self` stamp does not outlive.  The end of the arguments is
+ * written when everything is mapped, and no process can set it back to 0.
+ */
+static __always_inline int is_starting(void)
+{
+	void *task = (void *)bpf_get_current_task(), *mm = 0;
+	unsigned long arguments_end = 0;
+
+	READ(mm, task, task_struct, mm);
+	READ(arguments_end, mm, mm_struct, arg_end);
+	return mm && !arguments_end;
+}
+
 HOOK(mmap_file, security_mmap_file)
 {
 	unsigned long raw = 0;
@@ -84,7 +100,7 @@ HOOK(mmap_file, security_mmap_file)
 	 * a copy that none can reason about.
 	 */
 	bpf_probe_read_kernel(&raw, sizeof(raw), &ctx[ARG_mmap_file_file]);
-	if (!raw || !(prot & PROT_EXEC) || !file)
+	if (!raw || !(prot & PROT_EXEC) || !file || is_starting())
 		return 0;
 	return check_dentry(file->f_path.dentry, CHANNEL_MMAP, ACCESS_EXEC, 0);
 }

@@ -68,7 +68,12 @@ static int executed(const char *path)
 		_exit(errno);
 	}
 	waitpid(child, &status, 0);
-	return WIFSIGNALED(status) ? (WTERMSIG(status) == SIGKILL ? KILLED : BROKEN) : WEXITSTATUS(status);
+	if (!WIFSIGNALED(status))
+		return WEXITSTATUS(status);
+	if (WTERMSIG(status) == SIGKILL)
+		return KILLED;
+	printf("broken: ended by signal %d\n", WTERMSIG(status));
+	return BROKEN;
 }
 
 static int copied(const char *from, const char *to)
