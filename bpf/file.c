@@ -47,8 +47,9 @@ HOOK(file_open, security_file_open)
 	struct file *file = ARG(file_open, file, struct file *);
 	struct question q = { .channel = CHANNEL_FILE_OPEN };
 	struct inode *inode = file->f_inode;
-	__u32 type = inode->i_mode & S_IFMT;
+	__u32 type = inode->i_mode & S_IFMT, judged = 0;
 	int slot = active_slot();
+	unsigned long i;
 
 	RESPECT_EARLIER(file_open);
 	if (slot < 0)
@@ -64,13 +65,23 @@ HOOK(file_open, security_file_open)
 		if (!q.wanted)
 			q.wanted = ACCESS_READ;	/* open(2) with access mode 3: ioctl only */
 	}
-	q.policy = find_policy(&q, file->f_path.dentry, 0);
-	if (!q.policy && (type == S_IFBLK || type == S_IFCHR))
-		q.policy = device_policy(&q, inode->i_rdev);
-	if (!q.policy)
-		return 0;
-	q.stamp = stamp_of((void *)bpf_get_current_task());
-	return judge(&q, CAN_SIGNAL);
+	/* the file, then the device that it stands for: a node in a tree must satisfy both; a loop, as in check_names() */
+#pragma clang loop unroll(disable)
+	for (i = 0; i < 2; i++) {
+		if (!i)
+			q.policy = find_policy(&q, file->f_path.dentry, 0);
+		else if (type == S_IFBLK || type == S_IFCHR)
+			q.policy = device_policy(&q, inode->i_rdev);
+		else
+			break;
+		if (!q.policy || q.policy == judged)
+			continue;
+		judged = q.policy;
+		q.stamp = stamp_of((void *)bpf_get_current_task());
+		if (judge(&q, CAN_SIGNAL))
+			return -EPERM;
+	}
+	return 0;
 }
 
 /*

@@ -55,3 +55,9 @@ def test_a_checkpoint_executes_what_only_it_may(guest: Guest, ground: LabGround)
     ground.apply(RULES % "read")
     tool = f"exec {BASE}/tool"
     assert acts(ground, tool, f"= {BASE}/gate", tool) == ["killed" if guest.tier == "socket" else DENIED, DONE]
+
+
+def test_a_device_is_protected_by_its_number_also_below_a_tree(guest: Guest, ground: LabGround) -> None:
+    ground.apply(RULES % "write")
+    found = acts(ground, f"read {BASE}/kept/other", f"read {BASE}/kept/card", f"read {BASE}/card")
+    assert found == ([DONE] * 3 if guest.tier == "socket" else [DONE, DENIED, DENIED])
