@@ -6,7 +6,7 @@
  *                      was what the kernel itself maps to start a program
  * file_receive         an fd that arrives by SCM_RIGHTS or pidfd_getfd is judged as if the receiver opened it
  * inode_create …       names below a tree or in a slot; hooks come before the effect and under the parent's lock
- * inode_rename         called twice with roles swapped for RENAME_EXCHANGE
+ * inode_rename         RENAME_EXCHANGE is two renames; the LSMs are called twice, the security_ function once
  * inode_link           wants read and write of the old name: the new name would lead around a tree
  * inode_setattr        chmod, chown, truncate, utimes: all of them end in notify_change()
  * inode_getattr        not a judge: tells the daemon how the kernel calls an inode; attached only while it asks
@@ -18,6 +18,7 @@
 #define FMODE_WRITE 2
 #define FMODE_EXEC_FLAG 0x20	/* __FMODE_EXEC in f_flags: the kernel opens it to run it */
 #define PROT_EXEC 4
+#define RENAME_EXCHANGE 2
 #define S_IFMT 0170000
 #define S_IFBLK 0060000
 #define S_IFCHR 0020000
@@ -157,7 +158,7 @@ HOOK(inode_link, security_inode_link)
 {
 	RESPECT_EARLIER(inode_link);
 	return check_names(ARG(inode_link, old_dentry, struct dentry *), ARG(inode_link, new_dentry, struct dentry *),
-			   CHANNEL_LINK, 0);
+			   CHANNEL_LINK, 0, 0);
 }
 
 HOOK(inode_unlink, security_inode_unlink)
@@ -174,9 +175,15 @@ HOOK(inode_rmdir, security_inode_rmdir)
 
 HOOK(inode_rename, security_inode_rename)
 {
+#ifdef NBSP_TIER_LSM
+	const int exchanges = 0;
+#else
+	const int exchanges = ARG(inode_rename, flags, __u32) & RENAME_EXCHANGE;
+#endif
+
 	RESPECT_EARLIER(inode_rename);
 	return check_names(ARG(inode_rename, old_dentry, struct dentry *), ARG(inode_rename, new_dentry, struct dentry *),
-			   CHANNEL_RENAME, 1);
+			   CHANNEL_RENAME, 1, exchanges);
 }
 
 HOOK(inode_setattr, security_inode_setattr)

@@ -57,6 +57,21 @@ def test_a_checkpoint_executes_what_only_it_may(guest: Guest, ground: LabGround)
     assert acts(ground, tool, f"= {BASE}/gate", tool) == ["killed" if guest.tier == "socket" else DENIED, DONE]
 
 
+def test_an_exchange_takes_nothing_out_of_a_tree_that_must_not_be_read(guest: Guest, ground: LabGround) -> None:
+    ground.apply(RULES % "read")
+    secret, mine = f"{BASE}/kept/secret", f"{BASE}/mine"
+    found = acts(ground, f"write {secret}", f"exchange {mine} {secret}", f"exchange {secret} {mine}", f"read {mine}",
+                 f"read {secret}")
+    assert found == ([DONE] * 5 if guest.tier == "socket" else [DONE, DENIED, DENIED, DONE, DENIED])
+
+
+def test_what_an_exchange_puts_in_place_is_protected_by_all_its_names(guest: Guest, ground: LabGround) -> None:
+    ground.apply(RULES % "read")
+    also = f"read {BASE}/also-mine"
+    found = acts(ground, also, f"= {BASE}/gate", f"exchange {BASE}/plan {BASE}/mine", also, "=", also)
+    assert found == [DONE, DONE, DONE, DONE if guest.tier == "socket" else DENIED]
+
+
 def test_a_device_is_protected_by_its_number_also_below_a_tree(guest: Guest, ground: LabGround) -> None:
     ground.apply(RULES % "write")
     found = acts(ground, f"read {BASE}/kept/other", f"read {BASE}/kept/card", f"read {BASE}/card")
