@@ -6,7 +6,7 @@
  *                      was what the kernel itself maps to start a program
  * file_receive         an fd that arrives by SCM_RIGHTS or pidfd_getfd is judged as if the receiver opened it
  * inode_create …       names below a tree or in a slot; hooks come before the effect and under the parent's lock
- * inode_rename         RENAME_EXCHANGE is two renames; the LSMs are called twice, the security_ function once
+ * inode_rename         on the security_ function, which knows RENAME_EXCHANGE; the LSMs are called twice for it, blindly
  * inode_link           wants read and write of the old name: the new name would lead around a tree
  * inode_setattr        chmod, chown, truncate, utimes: all of them end in notify_change()
  * inode_getattr        not a judge: tells the daemon how the kernel calls an inode; attached only while it asks
@@ -173,15 +173,11 @@ HOOK(inode_rmdir, security_inode_rmdir)
 	return check_dentry(ARG(inode_rmdir, dentry, struct dentry *), CHANNEL_RMDIR, ACCESS_WRITE, 1);
 }
 
-HOOK(inode_rename, security_inode_rename)
+FUNCTION_HOOK(security_inode_rename)
 {
-#ifdef NBSP_TIER_LSM
-	const int exchanges = 0;
-#else
 	const int exchanges = ARG(inode_rename, flags, __u32) & RENAME_EXCHANGE;
-#endif
 
-	RESPECT_EARLIER(inode_rename);
+	RESPECT_EARLIER_FUNCTION(inode_rename);
 	return check_names(ARG(inode_rename, old_dentry, struct dentry *), ARG(inode_rename, new_dentry, struct dentry *),
 			   CHANNEL_RENAME, 1, exchanges);
 }

@@ -189,8 +189,8 @@ class Set:
 
 def types(hook: Hook, tier: str) -> tuple[int, int]:
     """Return the type of a hook's program and the attach type that its loading wants."""
-    if hook.kind in ("lsm", "resolver"):
-        return TRAMPOLINES[tier]
+    if hook.kind in ("lsm", "resolver", "function"):
+        return TRAMPOLINES["fmod_ret" if hook.kind == "function" else tier]
     if hook.kind == "cgroup":
         is_packet = hook.attach_type == catalogue.CGROUP_INET_EGRESS
         return (catalogue.PROG_CGROUP_SKB if is_packet else catalogue.PROG_CGROUP_SOCK_ADDR), hook.attach_type
