@@ -26,7 +26,7 @@ QUESTIONS: dict[str, tuple[tuple[int, int], ...]] = {
     "unlink": ((0, WRITE),), "mkdir": ((0, WRITE),), "rmdir": ((0, WRITE),), "chmod": ((0, WRITE),),
     "truncate": ((0, WRITE),), "setxattr": ((0, WRITE),), "symlink": ((1, WRITE),),
     "rename": ((0, READ | WRITE), (1, WRITE)), "link": ((0, READ | WRITE), (1, WRITE)),
-    "exchange": ((1, READ | WRITE), (0, WRITE), (0, READ | WRITE), (1, WRITE)),
+    "exchange": ((0, READ | WRITE), (1, READ | WRITE)),
     "stream": ((0, CONNECT),), "dgram": ((0, CONNECT),), "post": ((0, CONNECT),)}
 OPENS = ("read", "write", "rdwr")
 PROTOCOLS = {"tcp": 6, "udp": 17, "say": 17, "send": 17}
