@@ -3,7 +3,7 @@
  *
  * file_open            sees every open, also by io_uring, open_by_handle_at and exec; not O_PATH, which opens nothing
  * inode_create …       names below a tree or in a slot; hooks come before the effect and under the parent's lock
- * inode_rename         for RENAME_EXCHANGE called twice with roles swapped; security_inode_rename(), which calls it, only once
+ * inode_rename         on the security_ function, which knows RENAME_EXCHANGE; the LSMs are called twice for it, blindly
  * inode_link           wants read and write of the old name: the new name would lead around a tree
  * inode_unlink, rmdir, rename   also want to move: directories and symbolic links above a declared path stay where they are
  * inode_setattr        chmod, chown, truncate, utimes: all of them end in notify_change()
@@ -57,7 +57,9 @@ HOOK(file_open, security_file_open)
 {
 	struct file *file = ARG(file_open, file, struct file *);
 	struct question q = { .channel = CHANNEL_FILE_OPEN };
+	__u32 judged = 0;
 	int slot = active_slot();
+	unsigned long i;
 
 	RESPECT_EARLIER(file_open);
 	if (slot < 0)
@@ -73,17 +75,25 @@ HOOK(file_open, security_file_open)
 		if (!q.wanted)
 			q.wanted = ACCESS_READ;	/* open(2) with access mode 3: ioctl only */
 	}
-	q.policy = find_policy(&q, file->f_path.dentry, 0);
-	if (!q.policy && file->f_path.dentry->d_inode != file->f_inode)
-		q.policy = layer_policy(&q, file->f_inode);
-	if (!q.policy) {
-		q.policy = device_policy(&q, file->f_inode);
-		if (!q.policy)
-			return 0;
-		q.channel = CHANNEL_DEVICE_OPEN;
+	/* the file, then the device that it stands for: a node in a tree must satisfy both; a loop, as in check_names() */
+#pragma clang loop unroll(disable)
+	for (i = 0; i < 2; i++) {
+		if (!i) {
+			q.policy = find_policy(&q, file->f_path.dentry, 0);
+			if (!q.policy && file->f_path.dentry->d_inode != file->f_inode)
+				q.policy = layer_policy(&q, file->f_inode);
+		} else {
+			q.policy = device_policy(&q, file->f_inode);
+			q.channel = CHANNEL_DEVICE_OPEN;
+		}
+		if (!q.policy || q.policy == judged)
+			continue;
+		judged = q.policy;
+		q.stamp = stamp_of((void *)bpf_get_current_task());
+		if (judge(&q, CAN_SIGNAL))
+			return -EPERM;
 	}
-	q.stamp = stamp_of((void *)bpf_get_current_task());
-	return judge(&q, CAN_SIGNAL);
+	return 0;
 }
 
 HOOK(inode_create, security_inode_create)
@@ -114,7 +124,7 @@ HOOK(inode_link, security_inode_link)
 {
 	RESPECT_EARLIER(inode_link);
 	return check_names(ARG(inode_link, old_dentry, struct dentry *), ARG(inode_link, new_dentry, struct dentry *),
-			   CHANNEL_LINK, ACCESS_WRITE);
+			   CHANNEL_LINK, ACCESS_WRITE, 0);
 }
 
 HOOK(inode_unlink, security_inode_unlink)
@@ -132,17 +142,13 @@ HOOK(inode_rmdir, security_inode_rmdir)
 	return check_dentry(ARG(inode_rmdir, dentry, struct dentry *), CHANNEL_RMDIR, wanted, 1);
 }
 
-HOOK(inode_rename, security_inode_rename)
+FUNCTION_HOOK(security_inode_rename)
 {
-	__u8 wanted = ACCESS_WRITE | ACCESS_MOVE;
+	const int exchanges = ARG(inode_rename, flags, __u32) & RENAME_EXCHANGE;
 
-	RESPECT_EARLIER(inode_rename);
-#ifdef ARG_inode_rename_flags	/* without: the hook is called a second time with the names exchanged */
-	if (ctx[ARG_inode_rename_flags] & RENAME_EXCHANGE)
-		wanted |= ACCESS_READ;
-#endif
+	RESPECT_EARLIER_FUNCTION(inode_rename);
 	return check_names(ARG(inode_rename, old_dentry, struct dentry *), ARG(inode_rename, new_dentry, struct dentry *),
-			   CHANNEL_RENAME, wanted);
+			   CHANNEL_RENAME, ACCESS_WRITE | ACCESS_MOVE, exchanges);
 }
 
 HOOK(inode_setattr, security_inode_setattr)

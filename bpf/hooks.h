@@ -10,13 +10,17 @@
 
 #define EPERM 1
 
+/* In both tiers fmod_ret: where the kernel does not tell the LSMs all that it tells the security_ function. */
+#define FUNCTION_HOOK(function) int kmod_ret__##function(unsigned long long *ctx)
+/* fmod_ret: the value so far comes after the arguments; a refusal by another stands */
+#define RESPECT_EARLIER_FUNCTION(name) do { if ((int)ctx[ARGS_##name]) return (int)ctx[ARGS_##name]; } while (0)
+
 #ifdef NBSP_TIER_LSM
 #define HOOK(name, function) int lsm__##name(unsigned long long *ctx)
 #define RESPECT_EARLIER(name) do { } while (0)
 #else
-#define HOOK(name, function) int kmod_ret__##function(unsigned long long *ctx)
-/* fmod_ret: the value so far comes after the arguments; a refusal by another LSM stands */
-#define RESPECT_EARLIER(name) do { if ((int)ctx[ARGS_##name]) return (int)ctx[ARGS_##name]; } while (0)
+#define HOOK(name, function) FUNCTION_HOOK(function)
+#define RESPECT_EARLIER(name) RESPECT_EARLIER_FUNCTION(name)
 #endif
 
 #define ARG(name, parameter, type) ((type)ctx[ARG_##name##_##parameter])

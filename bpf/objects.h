@@ -255,20 +255,44 @@ static __always_inline int check_dentry(struct dentry *dentry, __u8 channel, __u
 	return check_question(&q, dentry, changes);
 }
 
-/*
- * Judges link and rename: the old name, whose inode gets another name, and the new name, which that inode takes over.  Where
- * the new name is declared, the inode is protected from now on, whatever other names it has.  `wanted` of both; the old name
- * is read too, since a new one would lead around a tree.
- */
-static __always_inline int check_names(struct dentry *from, struct dentry *to, __u8 channel, __u8 wanted)
+/* What a name that is declared itself brings: its policy, for whatever inode takes it over; 0 for one that is not. */
+static __always_inline __u32 declared_policy(struct question *q, struct dentry *dentry)
 {
+	/* a slot is found by its folder; of a name that only lies in a tree, the object is something further up */
+	struct inode *inode = q->kind == KIND_SLOT ? dentry->d_parent->d_inode : inode_of(dentry);
+
+	return inode && inode->i_ino == q->object.ino ? q->policy : 0;
+}
+
+/* The inode of `dentry` takes over a declared name: it is protected from now on, whatever other names it has. */
+static __always_inline void take_over(struct question *q, struct dentry *dentry, __u32 policy)
+{
+	struct generation *generation = generations.lookup(&q->slot);
+	struct inode *inode = inode_of(dentry);
 	struct newborn_filter *filter;
-	struct generation *generation;
 	struct newborn newborn = {};
 	struct object_key key = {};
-	struct inode *inode;
-	struct question q;
 	__u32 zero = 0;
+
+	filter = newborn_filters.lookup(&zero);
+	if (!generation || !filter || !inode)
+		return;
+	set_key(&key, inode, dentry->d_sb->s_dev);
+	newborn.policy = policy;
+	newborn.serial = generation->serial;
+	newborns.update(&key, &newborn);
+	filter->bytes[object_hash(key.ino, key.dev) & (NBSP_NEWBORN_BYTES - 1)] = 1;
+}
+
+/*
+ * Judges link and rename: the old name, whose inode gets another name, and the new name, which that inode takes over.  An
+ * exchange moves both.  `wanted` of both; the old name is read too, since a new one would lead around a tree.
+ */
+static __always_inline int check_names(struct dentry *from, struct dentry *to, __u8 channel, __u8 wanted,
+				       const int exchanges)
+{
+	__u32 of_from = 0, of_to = 0;
+	struct question q;
 	unsigned long i;
 
 	if (!from || !to)	/* never; verifiers from 7.x on want it said */
@@ -278,29 +302,16 @@ static __always_inline int check_names(struct dentry *from, struct dentry *to, _
 	for (i = 0; i < 2; i++) {
 		__builtin_memset(&q, 0, sizeof(q));
 		q.channel = channel;
-		q.wanted = wanted | (i ? 0 : ACCESS_READ);
+		q.wanted = wanted | (i && !exchanges ? 0 : ACCESS_READ);
 		if (check_question(&q, i ? to : from, i || (wanted & ACCESS_MOVE)))
 			return -EPERM;
+		of_from = of_to;
+		of_to = declared_policy(&q, i ? to : from);
 	}
-	if (!q.policy)
-		return 0;
-	inode = inode_of(to);
-	if (q.kind != KIND_SLOT && (!inode || inode->i_ino != q.object.ino))
-		return 0;	/* the new name is not declared, it lies in a tree */
-	generation = generations.lookup(&q.slot);
-	filter = newborn_filters.lookup(&zero);
-	if (!generation || !filter)
-		return 0;
-	inode = inode_of(from);
-	if (!inode)
-		return 0;
-	key.ino = inode->i_ino;
-	key.gen = inode->i_generation;
-	key.dev = from->d_sb->s_dev;
-	newborn.policy = q.policy;
-	newborn.serial = generation->serial;
-	newborns.update(&key, &newborn);
-	filter->bytes[object_hash(key.ino, key.dev) & (NBSP_NEWBORN_BYTES - 1)] = 1;
+	if (of_to)
+		take_over(&q, from, of_to);
+	if (exchanges && of_from)
+		take_over(&q, to, of_from);
 	return 0;
 }
 

@@ -225,11 +225,25 @@ decide:
 	return 0;
 }
 
+/*
+ * While a program is being started none of it runs yet, and the kernel maps what it opened in order to execute it: that was
+ * judged at open, by the stamps of the program before, which a `self` stamp does not outlive.  The end of the arguments is
+ * written when everything is mapped, and no process can set it back to 0.
+ */
+static __always_inline int is_starting(void *task)
+{
+	unsigned long arguments_end = 0;
+	void *mm = 0;
+
+	READ(mm, task, task_struct, mm);
+	READ(arguments_end, mm, mm_struct, arg_end);
+	return mm && !arguments_end;
+}
+
 /* Judges executable pages: in a checkpoint, then of a protected file. */
 static __always_inline int check_code(struct dentry *dentry, int is_of_file)
 {
 	struct question q = { .channel = CHANNEL_CODE, .wanted = ACCESS_EXEC, .kind = KIND_MEMORY };
-	struct object_key program = {};
 	int slot = active_slot();
 	void *task;
 
@@ -246,9 +260,7 @@ static __always_inline int check_code(struct dentry *dentry, int is_of_file)
 	if (q.policy) {
 		q.kind = is_of_file ? KIND_INODE : KIND_MEMORY;
 	} else {
-		/* the kernel maps the program that it starts: that was judged when it was opened for it */
-		exe_key(task, &program);
-		if (!key_difference(&program, &q.object))
+		if (is_starting(task))
 			return 0;
 		q.channel = CHANNEL_MMAP;
 		q.policy = find_policy(&q, dentry, 0);

@@ -193,8 +193,8 @@ class Set:
 
 def types(hook: Hook, tier: str) -> tuple[int, int]:
     """Return the type of a hook's program and the attach type that its loading wants."""
-    if hook.kind in ("lsm", "resolver"):
-        return TRAMPOLINES[tier]
+    if hook.kind in ("lsm", "resolver", "function"):
+        return TRAMPOLINES["fmod_ret" if hook.kind == "function" else tier]
     if hook.kind == "cgroup":
         return CGROUP_TYPES.get(hook.attach_type, catalogue.PROG_CGROUP_SOCK_ADDR), hook.attach_type
     return (catalogue.PROG_RAW_TRACEPOINT if hook.kind == "tracepoint" else catalogue.PROG_SCHED_CLS), 0

@@ -179,7 +179,7 @@ class Build:
                              [hook.program(tier) for hook in catalogue.hooks_of(tier)])
         found = {}
         for hook in catalogue.hooks_of(tier):
-            has_target = hook.kind in ("lsm", "resolver")
+            has_target = hook.kind in ("lsm", "resolver", "function")
             target = self.types.function_id(hook.btf_function(tier)) if has_target else 0
             if hook.program(tier) in code and target is not None:
                 text, names = code[hook.program(tier)]

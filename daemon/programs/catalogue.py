@@ -25,7 +25,7 @@ class Hook:
     """A program of bpf/ and the place it attaches to."""
 
     name: str                   # the kernel's hook, tracepoint or cgroup hook
-    kind: str                   # lsm | tracepoint | cgroup | interface | resolver
+    kind: str                   # lsm | function | tracepoint | cgroup | interface | resolver
     file: str
     channels: tuple[Channel, ...]
     tiers: tuple[str, ...] = ALL_TIERS
@@ -36,13 +36,15 @@ class Hook:
 
     def program(self, tier: str) -> str:
         """Return the name of the C function in this tier."""
+        if self.kind == "function":
+            return f"kmod_ret__{self.security_function}"
         if self.kind in ("lsm", "resolver"):
             return f"lsm__{self.name}" if tier == "lsm" else f"kmod_ret__{self.security_function}"
         return f"raw_tracepoint__{self.name}" if self.kind == "tracepoint" else self.name
 
     def btf_function(self, tier: str) -> str:
         """Return the kernel function whose prototype tells the order of the arguments."""
-        return f"bpf_lsm_{self.name}" if tier == "lsm" else self.security_function
+        return f"bpf_lsm_{self.name}" if tier == "lsm" and self.kind != "function" else self.security_function
 
 
 def _tracepoint(name: str, is_required: bool = False) -> Hook:
@@ -88,7 +90,8 @@ HOOKS: tuple[Hook, ...] = (
     _lsm("inode_link", "file.c", Channel.LINK),
     _lsm("inode_unlink", "file.c", Channel.UNLINK),
     _lsm("inode_rmdir", "file.c", Channel.RMDIR),
-    _lsm("inode_rename", "file.c", Channel.RENAME),
+    # fmod_ret in tier lsm too: only the function is told that two names are exchanged
+    Hook("inode_rename", "function", "file.c", (Channel.RENAME,), TRAMPOLINE_TIERS, "security_inode_rename"),
     _lsm("inode_setattr", "file.c", Channel.SETATTR),
     _lsm("inode_setxattr", "file.c", Channel.XATTR),
     _lsm("inode_removexattr", "file.c", Channel.XATTR),

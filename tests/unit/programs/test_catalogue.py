@@ -13,6 +13,7 @@ from nbspd.programs.catalogue import ALL_TIERS, HOOKS, TRAMPOLINE_TIERS, Hook, h
 
 TEXTS = source.read_sources(Path(__file__).parents[3] / "bpf")
 MACRO = re.compile(r"^HOOK\((\w+), (\w+)\)", re.MULTILINE)
+FUNCTION = re.compile(r"^FUNCTION_HOOK\((\w+)\)", re.MULTILINE)
 
 
 @pytest.mark.parametrize("hook", HOOKS, ids=lambda hook: hook.name)
@@ -23,14 +24,21 @@ def test_each_row_has_its_function(hook: Hook) -> None:
         assert hook.program("lsm") == f"lsm__{hook.name}" and hook.btf_function("lsm") == f"bpf_lsm_{hook.name}"
         assert hook.program("fmod_ret") == f"kmod_ret__{hook.security_function}"
         assert hook.btf_function("fmod_ret") == hook.security_function == f"security_{hook.name}"
+    elif hook.kind == "function":
+        assert hook.security_function in FUNCTION.findall(text)
+        for tier in hook.tiers:
+            assert hook.program(tier) == f"kmod_ret__{hook.security_function}"
+            assert hook.btf_function(tier) == hook.security_function == f"security_{hook.name}"
     else:
         for tier in hook.tiers:
             assert re.search(rf"^int {hook.program(tier)}\(", text, re.MULTILINE)
 
 
 def test_each_function_has_its_row() -> None:
-    rows = {(hook.name, hook.security_function) for hook in HOOKS}
+    rows = {(hook.name, hook.security_function) for hook in HOOKS if hook.kind != "function"}
     assert {found for text in TEXTS.values() for found in MACRO.findall(text)} == {row for row in rows if row[1]}
+    assert {found for text in TEXTS.values() for found in FUNCTION.findall(text)} == {
+        hook.security_function for hook in HOOKS if hook.kind == "function"}
     plain = {name for text in TEXTS.values() for name in re.findall(r"^int (\w+)\(", text, re.MULTILINE)}
     assert plain == {hook.program(tier) for hook in HOOKS for tier in hook.tiers if not hook.security_function}
 
