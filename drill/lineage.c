@@ -102,6 +102,8 @@ TECHNIQUE("broker")
 		absent("systemd does not run here");
 	if (!strcmp(how, "at") && (access("/usr/bin/at", X_OK) || access("/var/spool/cron/atjobs", F_OK)))
 		absent("at is not installed");
+	if (!strcmp(how, "at") && system("pidof atd >/dev/null 2>&1"))
+		absent("atd does not run here");
 	if (!strcmp(how, "cron") && (access("/etc/cron.d", F_OK) || system("pidof cron >/dev/null 2>&1")))
 		absent("cron does not run here");
 	child = start_checkpoint(2, "ask", text("how=%s", how), text("program=%s", given("program")), text("goal=%s", given("goal")),
