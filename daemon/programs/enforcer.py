@@ -47,6 +47,7 @@ class Enforcer:
         self.refused_interfaces: dict[int, str] = {}
         self._children: list[subprocess.Popen[bytes]] = []
         self._held: list[int] = []
+        self._filter_id = 0
         self.left_behind: tuple[str, ...] = ()      # of former daemons, and could not be removed
 
     @classmethod
@@ -218,6 +219,16 @@ class Enforcer:
     def interface_appeared(self, index: int, name: str) -> None:
         """Filter a new device too."""
         self._filter([index])
+
+    def filter_id(self) -> int:
+        """Return the kernel's number of our packet filter."""
+        if not self._filter_id:
+            fd = bpf.obj_get(self.loaded.links / "interface_egress")
+            try:
+                self._filter_id = bpf.prog_info(fd).id
+            finally:
+                os.close(fd)
+        return self._filter_id
 
     def _filter(self, indices: list[int]) -> None:
         self._reap(is_waiting=False)

@@ -183,6 +183,12 @@ class FakeEnforcer:
     def interface_appeared(self, index: int, name: str) -> None:
         self.appeared.append((index, name))
 
+    def interfaces(self) -> dict[int, str]:
+        return {1: "lo", 2: "eth0"}
+
+    def filter_id(self) -> int:
+        return 7
+
     def stamps_of(self, tgid: int) -> tuple[str, ...]:
         return self.stamps.get(tgid, ())
 
