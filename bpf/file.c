@@ -18,6 +18,7 @@
 #define FMODE_EXEC_FLAG 0x20	/* __FMODE_EXEC in f_flags: the kernel opens it to run it */
 #define PROT_EXEC 4
 #define S_IFMT 0170000
+#define BPF_FS_MAGIC 0xcafe4a11
 #define S_IFBLK 0060000
 #define S_IFCHR 0020000
 
@@ -66,6 +67,8 @@ HOOK(file_open, security_file_open)
 	q.policy = find_policy(&q, file->f_path.dentry, 0);
 	if (!q.policy && (type == S_IFBLK || type == S_IFCHR))
 		q.policy = device_policy(&q, inode->i_rdev);
+	if (!q.policy && (q.wanted & ACCESS_WRITE))
+		q.policy = knob_policy(&q, file);
 	if (!q.policy)
 		return 0;
 	q.stamp = stamp_of((void *)bpf_get_current_task());
@@ -189,6 +192,7 @@ HOOK(inode_getattr, security_inode_getattr)
 	struct path *path = ARG(inode_getattr, path, struct path *);
 	__u32 zero = 0, *resolver = resolvers.lookup(&zero);
 	struct resolved *resolved = resolutions.lookup(&zero);
+	struct monitor *monitor = the_monitor();
 	struct inode *inode;
 
 	RESPECT_EARLIER(inode_getattr);
@@ -202,6 +206,8 @@ HOOK(inode_getattr, security_inode_getattr)
 	resolved->mode = inode->i_mode;
 	resolved->magic = inode->i_sb->s_magic;
 	resolved->count++;
+	if (resolved->magic == BPF_FS_MAGIC && monitor)
+		monitor->mount = (__u64)path->mnt;
 	return 0;
 }
 

@@ -28,6 +28,9 @@ UNIT_CGROUPS = 8192
 NEWBORNS = 16384
 NEWBORN_BYTES = 65536
 SUN_NAME = 110
+LINKS = 64
+MONITOR_GROUPS = 4
+STAMP_INIT = 511
 RDEV_DEV = 0xFFFFFFFF
 UNSET_ID = 0xFFFFFFFF
 
@@ -66,6 +69,16 @@ class Channel(IntEnum):
     UNIX_CONNECT = 20
     UNIX_SEND = 21
     DEVICE_OPEN = 22
+    SIGNAL = 40
+    DEBUG = 41
+    PRIORITY = 42
+    BPF = 43
+    PIN = 44
+    MOUNT = 45
+    KNOB = 46
+    KERNEL_CODE = 47
+    KERNEL_MEMORY = 48
+    PROGRAM = 49
 
 
 class VerdictCode(IntEnum):
@@ -86,6 +99,7 @@ class Kind(IntEnum):
     ENDPOINT = 3
     ABSTRACT = 4
     RDEV = 5
+    MONITOR = 6
 
 
 class Mode(IntEnum):
@@ -178,7 +192,17 @@ class Stamp(ctypes.Structure):
 class Generation(ctypes.Structure):
     """One of the two generation slots."""
 
-    _fields_ = [("number", c_uint64), ("filter_mask", c_uint32), ("serial", c_uint32)]
+    _fields_ = [("number", c_uint64), ("filter_mask", c_uint32), ("serial", c_uint32), ("guard_policy", c_uint32),
+                ("kernel_policy", c_uint32)]
+
+
+class Monitor(ctypes.Structure):
+    """What the programs that guard the daemon must know of it."""
+
+    _fields_ = [("open_until_ns", c_uint64), ("mount", c_uint64), ("pins_ino", c_uint64),
+                ("groups", c_uint64 * MONITOR_GROUPS), ("pins_dev", c_uint32), ("proc_dev", c_uint32),
+                ("unit", c_uint32), ("stamp", c_uint32), ("rule", c_uint32), ("pad", c_uint32),
+                ("links", c_uint32 * LINKS)]
 
 
 class UnitPath(ctypes.Structure):
@@ -252,7 +276,8 @@ class Violation(ctypes.Structure):
 STRUCTS: dict[str, type[ctypes.Structure]] = {
     "object_key": ObjectKey, "object": Object, "slot_key": SlotKey, "slot": Slot, "endpoint_key": EndpointKey,
     "clause": Clause, "policy": Policy, "exe": Exe, "checkpoint": Checkpoint, "stamp": Stamp,
-    "generation": Generation, "unit_path": UnitPath, "socket_stamp": SocketStamp, "newborn": Newborn,
+    "generation": Generation, "monitor": Monitor, "unit_path": UnitPath, "socket_stamp": SocketStamp,
+    "newborn": Newborn,
     "newborn_filter": NewbornFilter, "scratch": Scratch, "notice": Notice, "counter": Counter, "resolved": Resolved,
     "ancestor": Ancestor, "violation": Violation}
 

@@ -23,6 +23,7 @@ VERBS = {
     "explain": Entry(".explain", "explain", "why an access was or would be denied, and how to do it right"),
     "lineage": Entry(".lineage", "lineage", "a process's ancestry, operator and stamps"),
     "drill": Entry(".drill", "drill", "attempts the catalogue's bypasses here and reports"),
+    "maintain": Entry(".change", "maintain", "let nbspd itself be changed for a while, journaled"),
     "detach": Entry(".change", "detach", "end enforcement, journaled"),
     "completion": Entry(".completion", "completion", "the completion script of a shell"),
 }

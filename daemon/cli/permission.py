@@ -12,7 +12,7 @@ from typing import NoReturn, Sequence
 from ..errors import ControlError, JournalError, Problem
 from ..paths import GROUP
 
-CHANGES = ("reload", "confirm", "rollback", "detach")    # for root alone; a test compares them with the protocol's
+CHANGES = ("reload", "confirm", "rollback", "detach", "maintain")   # for root alone; a test compares the protocol's
 
 
 def user_name() -> str:

@@ -54,6 +54,7 @@ VERBS: dict[str, Verb] = {
     "reload": Verb(Role.CHANGER, {"confirm_within_s": Field(float)}),
     "confirm": Verb(Role.CHANGER, {}),
     "rollback": Verb(Role.CHANGER, {}),
+    "maintain": Verb(Role.CHANGER, {"for_s": Field(float, required=True), "reason": Field(str)}),
     "detach": Verb(Role.CHANGER, {"reason": Field(str, required=True)}),
 }
 

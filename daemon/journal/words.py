@@ -14,7 +14,10 @@ ACTS = {    # where the channel says more than read, write, execute, connect
     "mkdir": "make the folder", "symlink": "make the symbolic link", "link": "make a hard link of", "unlink": "delete",
     "rmdir": "delete the folder", "rename": "rename or replace", "setattr": "change mode, owner or size of",
     "xattr": "change extended attributes of", "acl": "change the access list of", "send": "send to",
-    "packet": "send a packet to", "interface": "send a frame to", "unix_send": "send to"}
+    "packet": "send a packet to", "interface": "send a frame to", "unix_send": "send to",
+    "signal": "signal", "debug": "look into or debug", "priority": "change priority or limits of", "bpf": "get hold of",
+    "pin": "change", "mount": "unmount or cover", "knob": "turn a knob of",
+    "kernel_code": "load", "kernel_memory": "reach", "program": "load"}
 OUTCOMES = {
     "denied": "The kernel refused it (EPERM) before it had any effect.",
     "killed": "The kernel refused it and killed the process.",
@@ -151,6 +154,9 @@ def _after_gap(gaps: Sequence[GapRow]) -> str:
 
 
 def _next_step(record: Record) -> str:
+    if record.rule == "self":
+        return ("to change nbspd itself: nbsp maintain --for 10m --reason TEXT; to stop or restart it: systemctl; "
+                f"while it runs, see: nbsp lineage {record.pid}")
     if record.missing:
         way = f"do it through {either(record.missing)}"
     else:

@@ -55,9 +55,10 @@ FIELDS: dict[str, tuple[Field, ...]] = {
     "files_struct": needs("fdt"),
     "fdtable": needs("max_fds", "fd"),
     "fs_struct": needs("pwd", "root"),
-    "file": needs("f_inode", "f_path", "f_mode", "f_flags"),
+    "file": needs("f_inode", "f_path", "f_mode", "f_flags", "private_data"),
     "path": needs("mnt", "dentry"),
     "vfsmount": needs("mnt_root", "mnt_sb"),
+    "mount": needs("mnt", "mnt_parent", "mnt_group_id"),
     "dentry": needs("d_parent", "d_name", "d_inode", "d_sb", "d_flags"),
     "qstr": needs("name", "len", "hash"),
     "inode": needs("i_mode", "i_ino", "i_sb", "i_generation", "i_rdev", "i_flags", "i_uid", "i_nlink", "i_opflags"),
@@ -92,6 +93,11 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         may("uaddr"),
         may("uaddrlen")),
     "net_device": needs("ifindex"),
+    # bpf
+    "bpf_map": (need("name", c_type="__u64 [2]"),),
+    "bpf_prog": needs("aux"),
+    "bpf_prog_aux": (need("name", c_type="__u64 [2]"),),
+    "bpf_link": needs("id"),
 }
 
 # A parameter's canonical name, where kernels or the two prototypes of a hook spell it differently.

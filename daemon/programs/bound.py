@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Mapping
 
+from ..rules.itself import UNIT, is_daemon
 from ..rules.model import Checkpoint, Rule
 from ..rules.plan import Clauses, Plan
 from .inspect import Key
@@ -24,7 +25,8 @@ class BoundCheckpoint:
     def identity(self, identities: Mapping[str, str]) -> str:
         """Return what makes it the same checkpoint as before; `identities` has those that come before it."""
         one = self.checkpoint
-        return repr((one.name, self.exe, self.uid, self.cgroup, one.stamp, one.sha256,
+        exe = UNIT if is_daemon(one) else self.exe      # the daemon is its unit, also when Python is upgraded under it
+        return repr((one.name, exe, self.uid, self.cgroup, one.stamp, one.sha256,
                      tuple(identities.get(name, name) for name in one.after)))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Mapping
 
 from .. import abi
+from ..rules import itself
 from ..rules.plan import Clauses, merge_clauses
 from .bound import Bound
 from .inspect import Key
@@ -17,8 +18,6 @@ MIN_WORDS = 64
 ENDPOINT_PREFIX = 32        # bits before the address: protocol, padding, port
 ANY_NAME = 0
 WORD = struct.Struct("<Q")
-NOBODY = abi.Policy(count=1)
-NOBODY.clauses[0].access = 0xFF     # rule number 0, enforced, accepts no stamp
 
 
 @dataclass
@@ -30,6 +29,8 @@ class Image:
     filters: bytes = b""
     superblocks: bytes = b""
     ports: bytes = b""
+    guard_policy: int = 0       # of the daemon itself, 0: none
+    kernel_policy: int = 0      # of the kernel below it
 
 
 class Policies:
@@ -42,7 +43,17 @@ class Policies:
         self._bound = bound
         self._bits = bits           # checkpoint index -> stamp bit
         self._numbers: dict[Clauses, int] = {(): 0}
-        self.values: list[bytes] = [bytes(NOBODY)]
+        self.values: list[bytes] = [b""]
+        self._access = 0            # all that any clause covers
+
+    def all(self) -> list[bytes]:
+        """Return every policy by its number.
+
+        Number 0 is nobody's, with rule number 0: for what cannot be decided, and for no access that no rule is about.
+        """
+        nobody = abi.Policy(count=1)
+        nobody.clauses[0].access = self._access
+        return [bytes(nobody), *self.values[1:]]
 
     def number(self, clauses: Clauses) -> int:
         """Return the number of a policy, making it at first use."""
@@ -60,6 +71,7 @@ class Policies:
         for place, clause in zip(policy.clauses, clauses):
             place.rule = self._bound.numbers[self._bound.plan.rules[clause.rule].id]
             place.access, place.mode, place.action = clause.access, clause.mode, clause.action
+            self._access |= clause.access
             for checkpoint in clause.accept:
                 bit = self._bits[checkpoint]
                 place.accept[bit >> 6] |= 1 << (bit & 63)
@@ -74,8 +86,11 @@ def render(bound: Bound, bits: Mapping[int, int]) -> Image:
     _render_endpoints(bound, policies, image)
     image.inner["sun_names"] = [(WORD.pack(name_hash(name, SUN_WORDS)), policies.number(clauses).to_bytes(4, "little"))
                                 for name, clauses in bound.sun_names.items()]
+    guard, kernel = itself.clause(bound.plan, itself.RULE), itself.clause(bound.plan, itself.KERNEL)
+    image.guard_policy = policies.number((guard,)) if guard is not None else 0
+    image.kernel_policy = policies.number((kernel,)) if kernel is not None else 0
     image.inner["exes"] = _render_exes(bound, bits)
-    image.inner["policies"] = [(number.to_bytes(4, "little"), value) for number, value in enumerate(policies.values)]
+    image.inner["policies"] = [(number.to_bytes(4, "little"), value) for number, value in enumerate(policies.all())]
     _render_filter(hashes, image)
     return image
 

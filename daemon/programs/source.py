@@ -15,8 +15,9 @@ from .. import abi
 from ..errors import LoadError
 from .child import PACKAGE
 
-ORDER = ("abi.h", "hooks.h", "maps.h", "subject.h", "report.h", "verdict.h", "objects.h", "endpoints.h",
-         "file.c", "unix.c", "cgroup_sock.c", "lineage.c", "egress.c")
+ORDER = ("abi.h", "hooks.h", "maps.h", "subject.h", "report.h", "guard.h", "verdict.h", "objects.h", "endpoints.h",
+         "file.c", "unix.c", "cgroup_sock.c", "lineage.c", "egress.c",
+         "guard.c")
 # our own modules that decide what is compiled and how it is attached
 MAKERS = ("kernel/fields.py", "kernel/layout.py", "kernel/stubs.py", "programs/attach.py", "programs/build.py",
           "programs/catalogue.py", "programs/source.py")

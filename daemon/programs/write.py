@@ -53,7 +53,8 @@ def stage(tables: Tables, image: Image, number: int) -> int:
     _put_words(tables, "ports", slot * 2 * abi.PORT_WORDS, image.ports)
     before = abi.Generation.from_buffer_copy(tables.get("generations", 1 - slot))
     generation = abi.Generation(number=number, filter_mask=image.filter_words - 1,
-                                serial=before.serial + 1 & 0xFFFFFFFF)
+                                serial=before.serial + 1 & 0xFFFFFFFF, guard_policy=image.guard_policy,
+                                kernel_policy=image.kernel_policy)
     tables.put("generations", slot, bytes(generation))
     return slot
 

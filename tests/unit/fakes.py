@@ -144,6 +144,8 @@ class FakeEnforcer:
         self.failure: NbspdError | None = None
         self.stamps: dict[int, tuple[str, ...]] = {}
         self.is_closed = False
+        self.can_guard_itself = False
+        self.open_s = 0.0
         kernel.is_pinned = True
 
     def bind(self, plan: Plan, numbers: Mapping[str, int]) -> FakeBound:
@@ -188,6 +190,12 @@ class FakeEnforcer:
 
     def filter_id(self) -> int:
         return 7
+
+    def maintain(self, seconds: float) -> None:
+        self.open_s = seconds
+
+    def maintained_s(self) -> float:
+        return self.open_s
 
     def stamps_of(self, tgid: int) -> tuple[str, ...]:
         return self.stamps.get(tgid, ())

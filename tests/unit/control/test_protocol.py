@@ -47,9 +47,9 @@ def test_no_bytes_do_harm(line: bytes) -> None:
         pass
 
 
-def test_only_four_verbs_change_anything() -> None:
+def test_only_five_verbs_change_anything() -> None:
     assert {name for name, verb in VERBS.items() if verb.role is Role.CHANGER} == {
-        "reload", "confirm", "rollback", "detach"}
+        "reload", "confirm", "rollback", "detach", "maintain"}
 
 
 def test_a_line_is_a_line_whatever_is_in_it() -> None:

@@ -78,7 +78,7 @@ def test_all_families_appear() -> None:
 def test_an_endpoint_in_tier_lsm() -> None:
     found = states("lsm", "db")
     assert found["connect"] == found["fast-open"] == found["packet-socket"] == "enforced"
-    assert found["ptrace"] == found["passed-socket"] == found["kernel"] == "open"
+    assert found["ptrace"] == found["passed-socket"] == found["kernel-eyes"] == "open"
     assert "send" not in found and "rename" not in found and "unix-connect" not in found
 
 
