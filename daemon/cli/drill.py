@@ -21,12 +21,14 @@ from ..drill.outcome import OUTCOMES, Result
 from ..drill.stage import REASON, Monitor
 from ..errors import EXIT_OK, EXIT_TOLD, ControlError, HostError, UsageError
 from ..paths import PINS
+from ..rules.itself import KERNEL, RULE
 from .table import clean, table
 from .verb import Answer, verb
 
 LAB_GUEST = Path("/run/nbspd-lab-guest")
 RELOAD_TIMEOUT_S = 660.0
 RULE_FILE = "99-drill-"
+GUARDING = (RULE, KERNEL)
 RELOADS = 3             # during one attempt
 
 
@@ -135,8 +137,9 @@ class LiveGuard:
             raise UsageError(f"{path} is of a drill that was killed, or runs now",
                              f"when none runs: rm {path} && nbsp reload")
         plan = compile_rules(parse_sources(load_directory(self.folder)))
-        found = {(rule.id, rule.protect, rule.mode) for rule in plan.rules}
-        if found != {(rule["id"], rule["resource"], rule["mode"]) for rule in self.status["rules"]}:
+        found = {(rule.id, rule.protect, rule.mode) for rule in plan.rules if rule.id not in GUARDING}
+        if found != {(rule["id"], rule["resource"], rule["mode"]) for rule in self.status["rules"]
+                     if rule["id"] not in GUARDING}:        # these are left out where they cannot hold
             raise ControlError(f"the rules in {self.folder} are not the active ones, and a drill would apply them",
                                "nbsp reload; then nbsp drill")
 
@@ -169,7 +172,8 @@ class LiveGuard:
                 self.file.write_text(self.text.replace(REASON, f"{REASON}, turn {self.turn}"))   # else nothing changes
                 self.reload()
         elif how == "kill":
-            os.kill(self.monitor_pid(), signal.SIGKILL)
+            if os.system("systemctl kill -s KILL nbspd") != 0:      # nobody but systemd may
+                raise ControlError("nbspd could not be killed", "systemctl status nbspd")
             self.monitor_pid()      # waits until it is back
         elif os.system("systemctl restart nbspd") != 0:
             raise ControlError("nbspd could not be restarted", "systemctl status nbspd")
