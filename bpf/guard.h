@@ -94,14 +94,25 @@ static __always_inline __u32 pin_policy(struct question *q, struct dentry *dentr
 #define PROC_MAGIC 0x9fa0
 #define FREEZE 0x662e70756f726763ULL	/* "cgroup.f", as the machine reads it */
 #define KILL 0x6b2e70756f726763ULL	/* "cgroup.k" */
+#define FTRACE 0x655f656361727466ULL	/* "ftrace_e", kernel.ftrace_enabled: without ftrace no program on a hook is called */
+
+/* The first eight letters of a name. */
+static __always_inline __u64 name_begin(struct dentry *dentry)
+{
+	void *text = 0;
+	__u64 name = 0;
+
+	READ(text, dentry, dentry, d_name.name);
+	bpf_probe_read_kernel(&name, sizeof(name), text);
+	return name;
+}
 
 /* Does a cgroup's file, opened for writing, decide about the daemon?  `folder` is the cgroup. */
 static __always_inline int is_cgroup_knob(struct monitor *monitor, struct dentry *dentry, __u64 folder)
 {
 	__u32 *unit = unit_cgroups.lookup(&folder);
 	unsigned long i;
-	__u64 name = 0;
-	void *text = 0;
+	__u64 name;
 
 	if (unit && *unit == monitor->unit)
 		return 1;
@@ -111,8 +122,7 @@ static __always_inline int is_cgroup_knob(struct monitor *monitor, struct dentry
 			break;
 	if (i == NBSP_MONITOR_GROUPS)
 		return 0;
-	READ(text, dentry, dentry, d_name.name);
-	bpf_probe_read_kernel(&name, sizeof(name), text);
+	name = name_begin(dentry);
 	return name == FREEZE || name == KILL;
 }
 
@@ -143,7 +153,10 @@ static __always_inline __u32 proc_number(struct dentry *dentry)
 	return number;
 }
 
-/* The policy of a knob of the daemon's that is opened for writing: its cgroup's files, and those of its process in /proc. */
+/*
+ * The policy of a knob that is opened for writing and decides about the daemon: its cgroup's files, those of its process in
+ * /proc, and the switch of ftrace, by which programs are called.
+ */
 static __always_inline __u32 knob_policy(struct question *q, struct file *file)
 {
 	unsigned long magic = file->f_inode->i_sb->s_magic;
@@ -166,7 +179,7 @@ static __always_inline __u32 knob_policy(struct question *q, struct file *file)
 		READ(folder, inode, inode, i_ino);
 		if (!is_cgroup_knob(monitor, dentry, folder))
 			return 0;
-	} else {
+	} else if (name_begin(dentry) != FTRACE) {
 		if (dentry->d_sb->s_dev != monitor->proc_dev || !monitor->stamp)
 			return 0;
 		number = proc_number(dentry);

@@ -146,25 +146,21 @@ int raw_tracepoint__sched_process_fork(struct bpf_raw_tracepoint_args *ctx)
 	__u32 parent_tgid = 0, child_tgid = 0;
 	struct stamp copy = {}, *stamp;
 	struct monitor *monitor;
-	__u64 count = 0;
+	int has_stamps;
 
 	READ(parent_tgid, parent, task_struct, tgid);
 	READ(child_tgid, child, task_struct, tgid);
 	if (parent_tgid == child_tgid)
 		return 0;	/* a thread */
-	if (parent_tgid == 1) {
-		monitor = the_monitor();
-		if (!monitor || !monitor->stamp)
-			return 0;
-		give(&copy, NBSP_STAMP_INIT, &count);
-		copy.start_ticks = start_ticks(child);
-		stamps.update(&child_tgid, &copy);
-		return 0;
-	}
 	stamp = stamps.lookup(&parent_tgid);
-	if (!stamp || stamp->start_ticks != start_ticks(parent))
+	has_stamps = stamp && stamp->start_ticks == start_ticks(parent);
+	if (has_stamps)
+		copy = *stamp;
+	monitor = the_monitor();
+	if (parent_tgid == 1 && monitor && monitor->stamp)
+		copy.bits[NBSP_STAMP_INIT >> 6] |= 1ULL << (NBSP_STAMP_INIT & 63);
+	else if (!has_stamps)
 		return 0;
-	copy = *stamp;
 	copy.start_ticks = start_ticks(child);
 	stamps.update(&child_tgid, &copy);
 	return 0;

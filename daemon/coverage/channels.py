@@ -185,7 +185,8 @@ HOST_CHANNELS: tuple[Channel, ...] = (
     Channel("monitor-pins", "H12", "unpinning, and unmounting or covering the bpffs with the pins", ALL,
             ("inode_unlink", "inode_rmdir", "inode_rename", "sb_umount", "sb_mount", "move_mount"),
             reason=NO_GUARD_HOOKS),
-    Channel("monitor-cgroup", "H12", "freezing, killing or limiting nbspd by its cgroup, and its OOM score", ALL,
+    Channel("monitor-cgroup", "H12", "freezing, killing or limiting nbspd by its cgroup, its OOM score, and "
+            "kernel.ftrace_enabled", ALL,
             ("file_open", "task_kill"), reason=NO_GUARD_HOOKS),
     Channel("monitor-files", "H12", "changing the programs, the state, the journal or the unit of nbspd", ALL,
             ("file_open", "inode_create", "inode_rename", "inode_unlink", "inode_setattr", "task_kill"),
