@@ -7,10 +7,11 @@ import signal
 import sys
 import tempfile
 import time
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
-from typing import Any, Sequence
+from typing import Any, Iterator, Sequence
 
 import click
 
@@ -19,7 +20,7 @@ from ..drill.catalogue import ATTEMPTS, chosen
 from ..drill.ground import Ground
 from ..drill.outcome import OUTCOMES, Result
 from ..drill.stage import REASON, Monitor
-from ..errors import EXIT_OK, EXIT_TOLD, ControlError, HostError, UsageError
+from ..errors import EXIT_OK, EXIT_TOLD, ControlError, HostError, NbspdError, UsageError
 from ..paths import PINS
 from ..rules.itself import KERNEL, RULE
 from .table import clean, table
@@ -29,6 +30,7 @@ LAB_GUEST = Path("/run/nbspd-lab-guest")
 RELOAD_TIMEOUT_S = 660.0
 RULE_FILE = "99-drill-"
 GUARDING = (RULE, KERNEL)
+MAINTAIN_S = 3600.0
 RELOADS = 3             # during one attempt
 
 
@@ -89,7 +91,7 @@ def carry_out(attempts: Sequence[Attempt], socket: Path, is_without: bool, is_la
     live = None if is_without else LiveGuard(socket)
     ground = Ground()
     guard: Guard = live or NoRules(ground)
-    with ground:
+    with ground, unguarded(socket) if live is None else nullcontext():
         monitor = ground.stand_in() if live is None else live.monitor()
         ground.words |= monitor.words()
         results = Drill(ground, guard).run(expand(attempts, is_lab), CONTROLS if has_controls else (), progress)
@@ -97,6 +99,24 @@ def carry_out(attempts: Sequence[Attempt], socket: Path, is_without: bool, is_la
         sys.stderr.write("\r\x1b[K")
     return Report(tuple(results), live is not None, live.tier if live else "", live.generation if live else None,
                   tuple(ground.leftovers()), time.monotonic() - began_s)
+
+
+@contextmanager
+def unguarded(socket: Path) -> Iterator[None]:
+    """Have a running daemon not guard itself: without rules, tables of whoever it be are to be had by their numbers."""
+    from ..control.client import ask
+    try:
+        is_guarded = any(rule["id"] == RULE for rule in ask("status", socket)["rules"])
+    except NbspdError:
+        is_guarded = False      # no daemon
+    if not is_guarded:
+        yield
+        return
+    ask("maintain", socket, for_s=MAINTAIN_S, reason="nbsp drill --without")
+    try:
+        yield
+    finally:
+        ask("maintain", socket, for_s=0.0)
 
 
 def progress(done: int, total: int, result: Result) -> None:
