@@ -26,6 +26,9 @@
 #define NBSP_NEWBORN_BYTES 65536
 #define NBSP_SUN_NAME 110
 #define NBSP_POLICY_RAW_FRAMES 2	/* in each generation: of sending below every filter, see frames.c */
+#define NBSP_LINKS 64
+#define NBSP_MONITOR_GROUPS 4
+#define NBSP_STAMP_INIT 511	/* a process that PID 1 forked and that has not executed anything since */
 #define NBSP_RDEV_DEV 0xffffffff	/* object_key.dev of a device number; .ino is the number */
 
 /* what an access wants; a clause names those it covers */
@@ -68,6 +71,16 @@
 #define CHANNEL_RAW_FRAMES 31
 #define CHANNEL_MOUNT_OPTION 50
 #define CHANNEL_COVER 51	/* mounting something over it */
+#define CHANNEL_SIGNAL 40	/* from here on: what is done to nbspd itself, guard.c */
+#define CHANNEL_DEBUG 41
+#define CHANNEL_PRIORITY 42
+#define CHANNEL_BPF 43
+#define CHANNEL_PIN 44
+#define CHANNEL_MOUNT 45
+#define CHANNEL_KNOB 46
+#define CHANNEL_KERNEL_CODE 47
+#define CHANNEL_KERNEL_MEMORY 48
+#define CHANNEL_PROGRAM 49
 
 #define VERDICT_DENIED 1
 #define VERDICT_KILLED 2
@@ -83,6 +96,7 @@
 #define KIND_RDEV 5
 #define KIND_PROCESS 6		/* object.ino is its number, abstract its name */
 #define KIND_MEMORY 7		/* anonymous */
+#define KIND_MONITOR 8	/* nbspd itself; .port has a number, by channel */
 #define KIND_PSEUDO 9	/* object.ino is the hash of the declared path */
 
 #define MODE_ENFORCE 0
@@ -178,6 +192,22 @@ struct generation {		/* by generation slot, 0 or 1 */
 	__u64 pseudo_trees;	/* those on which a tree is declared */
 	__u64 pseudo_whole;	/* those that are declared as a whole */
 	__u64 one;		/* 1, and the verifier does not know: it would follow each power of a number it knew */
+	__u32 guard_policy;	/* of nbspd itself, see guard.c; 0: it is not guarded */
+	__u32 kernel_policy;	/* of the kernel, the same */
+};
+
+struct monitor {		/* what guard.c must know of the daemon */
+	__u64 open_until_ns;	/* boot clock: until then its rule denies nothing (nbsp maintain) */
+	__u64 mount;		/* of the bpffs with the pins, the kernel's address of it; filled in by the kernel */
+	__u64 pins_ino;		/* the folder of the pins */
+	__u64 groups[NBSP_MONITOR_GROUPS];	/* the cgroups above the unit's, without the root */
+	__u32 pins_dev;
+	__u32 proc_dev;		/* of /proc, where processes have their numbers of the initial name space */
+	__u32 unit;		/* number of nbspd.service in unit_cgroups; 0: nothing to guard */
+	__u32 stamp;		/* bit of the daemon's checkpoint, plus one */
+	__u32 rule;		/* number of the rule that guards it */
+	__u32 pad;
+	__u32 links[NBSP_LINKS];	/* ids of our links; 0: none */
 };
 
 struct unit_path {		/* a unit's cgroup, from the root of the cgroup-v2 tree */

@@ -25,7 +25,6 @@
 static __always_inline int judge_packet(struct __sk_buff *skb, struct parsed *p, __u32 slot, __u32 policy, __u8 channel)
 {
 	struct question q = { .channel = channel, .wanted = ACCESS_CONNECT, .kind = KIND_ENDPOINT };
-	struct socket_stamp nobody = {};
 	struct bpf_sock *sk = skb->sk;
 
 	if (sk)
@@ -35,7 +34,6 @@ static __always_inline int judge_packet(struct __sk_buff *skb, struct parsed *p,
 	if (!q.socket) {
 		if ((!sk || sk->type == SOCK_RAW) && is_bare_control(skb, p))
 			return 1;
-		q.socket = &nobody;
 	}
 	q.slot = slot;
 	q.policy = policy;

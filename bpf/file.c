@@ -26,6 +26,7 @@
 #define FS_IOC_FSSETXATTR 0x401c5820
 #define FS_IOC_ENABLE_VERITY 0x40806685
 #define FS_IOC_SET_ENCRYPTION_POLICY 0x800c6613
+#define BPF_FS_MAGIC 0xcafe4a11
 #define S_IFBLK 0060000
 #define S_IFCHR 0020000
 
@@ -75,7 +76,7 @@ HOOK(file_open, security_file_open)
 		if (!q.wanted)
 			q.wanted = ACCESS_READ;	/* open(2) with access mode 3: ioctl only */
 	}
-	/* the file, then the device that it stands for: a node in a tree must satisfy both; a loop, as in check_names() */
+	/* the file, then the device or knob that it stands for: one in a tree must satisfy both; a loop, as in check_names() */
 #pragma clang loop unroll(disable)
 	for (i = 0; i < 2; i++) {
 		if (!i) {
@@ -84,7 +85,10 @@ HOOK(file_open, security_file_open)
 				q.policy = layer_policy(&q, file->f_inode);
 		} else {
 			q.policy = device_policy(&q, file->f_inode);
-			q.channel = CHANNEL_DEVICE_OPEN;
+			if (q.policy)
+				q.channel = CHANNEL_DEVICE_OPEN;
+			else if (q.wanted & ACCESS_WRITE)
+				q.policy = knob_policy(&q, file);
 		}
 		if (!q.policy || q.policy == judged)
 			continue;
@@ -220,6 +224,7 @@ HOOK(inode_getattr, security_inode_getattr)
 	struct path *path = ARG(inode_getattr, path, struct path *);
 	__u32 zero = 0, *resolver = resolvers.lookup(&zero);
 	struct resolved *resolved = resolutions.lookup(&zero);
+	struct monitor *monitor = the_monitor();
 	struct inode *inode;
 
 	RESPECT_EARLIER(inode_getattr);
@@ -233,6 +238,8 @@ HOOK(inode_getattr, security_inode_getattr)
 	resolved->mode = inode->i_mode;
 	resolved->magic = inode->i_sb->s_magic;
 	resolved->count++;
+	if (resolved->magic == BPF_FS_MAGIC && monitor)
+		monitor->mount = (__u64)path->mnt;
 	return 0;
 }
 

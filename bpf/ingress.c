@@ -13,15 +13,11 @@ static __always_inline int judge_arrival(struct __sk_buff *skb, struct parsed *p
 					 __u32 policy)
 {
 	struct question q = { .channel = CHANNEL_ARRIVAL, .wanted = ACCESS_CONNECT, .kind = KIND_ENDPOINT };
-	struct socket_stamp nobody = {};
 	struct parsed packet = {};
 
-	q.socket = sk ? sockets.sk_storage_get(sk, 0, 0) : 0;
-	if (!q.socket) {
-		if (parse(skb, &packet, HDR_START_NET, 0) == FOUND && is_bare_control(skb, &packet))
-			return 1;
-		q.socket = &nobody;
-	}
+	q.socket = sk ? sockets.sk_storage_get(sk, 0, 0) : 0;	/* without: nobody's */
+	if (!q.socket && parse(skb, &packet, HDR_START_NET, 0) == FOUND && is_bare_control(skb, &packet))
+		return 1;
 	q.slot = slot;
 	q.policy = policy;
 	q.addr = p->key.addr;
@@ -42,18 +38,15 @@ static __always_inline int is_loopback(struct endpoint_key *key)
 }
 
 /*
- * A packet that another interface than lo delivers, to a loopback address: the kernel drops it as forged, but not where
- * somebody has set route_localnet.
+ * The policy of a packet that another interface than lo delivers, to a loopback address: the kernel drops it as forged, but
+ * not where somebody has set route_localnet.
  */
-static __always_inline int judge_forged(struct __sk_buff *skb, __u32 slot)
+static __always_inline __u32 forged_policy(struct __sk_buff *skb, struct parsed *p, __u32 slot)
 {
-	struct parsed p = {};
-	__u32 policy;
-
-	if (parse(skb, &p, HDR_START_NET, 0) != FOUND || !is_loopback(&p.key))
-		return 1;
-	policy = packet_policy(skb, &p, slot);
-	return policy ? judge_arrival(skb, &p, 0, slot, policy) : 1;
+	__builtin_memset(p, 0, sizeof(*p));
+	if (parse(skb, p, HDR_START_NET, 0) != FOUND || !is_loopback(&p->key))
+		return 0;
+	return packet_policy(skb, p, slot);
 }
 
 int cgroup_ingress(struct __sk_buff *skb)
@@ -61,7 +54,7 @@ int cgroup_ingress(struct __sk_buff *skb)
 	struct bpf_sock *sk = skb->sk;
 	struct parsed p = {};
 	int slot = active_slot();
-	__u32 policy;
+	__u32 policy = 0;
 
 	if (slot < 0 || !sk)
 		return 1;
@@ -79,10 +72,10 @@ int cgroup_ingress(struct __sk_buff *skb)
 			__builtin_memcpy(p.key.addr, words, 16);
 		}
 		policy = packet_policy(skb, &p, slot);
-		if (policy)
-			return judge_arrival(skb, &p, sk, slot, policy);
 	}
-	if (skb->ifindex != LOOPBACK_IFINDEX && port_guarded(slot, p.key.proto, sk->src_port))
-		return judge_forged(skb, slot);
-	return 1;
+	if (!policy && skb->ifindex != LOOPBACK_IFINDEX && port_guarded(slot, p.carrier, sk->src_port)) {
+		policy = forged_policy(skb, &p, slot);
+		sk = 0;
+	}
+	return policy ? judge_arrival(skb, &p, sk, slot, policy) : 1;
 }

@@ -4,6 +4,7 @@
  * sched_process_exec   after the new program is in place and before its first instruction: stamps that live on exec stay
  *                      (stamp: children), the new program may earn its own
  * sched_process_fork   in the parent, before the child is woken: the child gets a copy
+ * sched_process_fork   of PID 1: the child is marked as its own until it executes something, see guard.h
  * sched_process_exit   when the last thread of a process has gone
  * cgroup_mkdir/rmdir   a declared unit's cgroup, by its path, however often systemd makes it anew
  *
@@ -45,7 +46,8 @@ static __always_inline void earn(struct stamp *stamp, struct stamp *before, stru
 	struct exe *exe = inner ? bpf_map_lookup_elem(inner, program) : 0;
 	struct generation *generation = generations.lookup(&slot);
 	struct checkpoint *checkpoint;
-	__u32 bit, unit;
+	struct monitor *monitor = the_monitor();
+	__u32 bit, unit, daemon = monitor ? monitor->stamp - 1 : -1;	/* see earn_monitor() */
 	unsigned long i;
 
 	if (!exe || !generation)
@@ -55,12 +57,26 @@ static __always_inline void earn(struct stamp *stamp, struct stamp *before, stru
 	for (i = 0; i < 7; i++) {
 		bit = exe->bits[i] - 1;		/* an empty place becomes a bit that no checkpoint has */
 		checkpoint = checkpoints.lookup(&bit);
-		if (!checkpoint || what_it_lacks(checkpoint, before, unit))
+		if (!checkpoint || bit == daemon || what_it_lacks(checkpoint, before, unit))
 			continue;
 		if (is_traced && is_sealed(generation, bit))
 			continue;	/* its debugger would act with the stamp */
 		give(stamp, bit, count);
 	}
+}
+
+/* The daemon's stamp goes to what PID 1 starts in the daemon's cgroup, whatever program that is; see guard.h. */
+static __always_inline void earn_monitor(struct stamp *stamp, struct stamp *before, __u64 *count)
+{
+	struct monitor *monitor = the_monitor();
+	__u64 cgroup = bpf_get_current_cgroup_id();
+	__u32 *unit;
+
+	if (!before || !monitor || !monitor->stamp || !has_bit(before, NBSP_STAMP_INIT))
+		return;
+	unit = unit_cgroups.lookup(&cgroup);
+	if (unit && *unit == monitor->unit)
+		give(stamp, monitor->stamp - 1, count);
 }
 
 #ifdef NBSP_TIER_SOCKET
@@ -108,6 +124,7 @@ int raw_tracepoint__sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
 #endif
 	if (before)
 		keep(&now, before, &count);
+	earn_monitor(&now, before, &count);
 	earn(&now, before, &program, 0, ptrace != 0, &count);
 	earn(&now, before, &program, 1, ptrace != 0, &count);
 	if (count)
@@ -122,15 +139,22 @@ int raw_tracepoint__sched_process_fork(struct bpf_raw_tracepoint_args *ctx)
 	void *parent = (void *)ctx->args[0], *child = (void *)ctx->args[1];
 	__u32 parent_tgid = 0, child_tgid = 0;
 	struct stamp copy = {}, *stamp;
+	struct monitor *monitor;
+	int has_stamps;
 
 	READ(parent_tgid, parent, task_struct, tgid);
 	READ(child_tgid, child, task_struct, tgid);
 	if (parent_tgid == child_tgid)
 		return 0;	/* a thread */
 	stamp = stamps.lookup(&parent_tgid);
-	if (!stamp || stamp->start_ticks != start_ticks(parent))
+	has_stamps = stamp && stamp->start_ticks == start_ticks(parent);
+	if (has_stamps)
+		copy = *stamp;
+	monitor = the_monitor();
+	if (parent_tgid == 1 && monitor && monitor->stamp)
+		copy.bits[NBSP_STAMP_INIT >> 6] |= 1ULL << (NBSP_STAMP_INIT & 63);
+	else if (!has_stamps)
 		return 0;
-	copy = *stamp;
 	copy.start_ticks = start_ticks(child);
 	stamps.update(&child_tgid, &copy);
 	return 0;

@@ -39,6 +39,7 @@ TABLE("sk_storage", int, struct socket_stamp, sockets, 0, 1);
 TABLE("hash", struct object_key, struct newborn, newborns, NBSP_NEWBORNS, 0);
 TABLE("array", __u32, struct newborn_filter, newborn_filters, 1, 0);
 
+TABLE("array", __u32, struct monitor, monitors, 1, 0);
 TABLE("array", __u32, struct counter, counters, NBSP_RULES, 0);
 TABLE("array", __u32, __u32, resolvers, 1, 0);
 TABLE("array", __u32, struct resolved, resolutions, 1, 1024);

@@ -1,6 +1,8 @@
 /*
  * Mounting over a declared object, which puts another in its place for whoever goes by its path.  (tiers lsm and fmod_ret)
  *
+ * The hooks are in guard.c, which asks about the mount of our pins first:
+ *
  * sb_mount     mount(2), but for what changes a mount that is there: remount, and the kinds of propagation
  * move_mount   move_mount(2), also of what fsmount(2) and open_tree(2) made
  *
@@ -66,23 +68,9 @@ static __always_inline int check_cover(struct dentry *dentry)
 	return judge(&q, CAN_SIGNAL);
 }
 
-HOOK(sb_mount, security_sb_mount)
+static __always_inline int is_new_mount(unsigned long flags)
 {
-	struct path *path = ARG(sb_mount, path, struct path *);
-	unsigned long flags = ctx[ARG_sb_mount_flags];
-
-	RESPECT_EARLIER(sb_mount);
-	if (flags & MS_REMOUNT || ((flags & MS_PROPAGATION) && !(flags & MS_BIND)))
-		return 0;
-	return check_cover(path->dentry);
-}
-
-HOOK(move_mount, security_move_mount)
-{
-	struct path *path = ARG(move_mount, to_path, struct path *);
-
-	RESPECT_EARLIER(move_mount);
-	return check_cover(path->dentry);
+	return !(flags & MS_REMOUNT) && (!(flags & MS_PROPAGATION) || (flags & MS_BIND));
 }
 
 #endif

@@ -242,6 +242,8 @@ static __always_inline int check_question(struct question *q, struct dentry *den
 	q->slot = slot;
 	q->policy = find_policy(q, dentry, changes);
 	if (!q->policy)
+		q->policy = pin_policy(q, dentry);
+	if (!q->policy)
 		return 0;
 	q->dentry = dentry;
 	q->stamp = stamp_of((void *)bpf_get_current_task());

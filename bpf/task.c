@@ -1,7 +1,7 @@
 /*
  * Sealing: whoever carries a stamp cannot be made to act for somebody else.  (tiers lsm and fmod_ret; dumps: all)
  *
- * ptrace_access_check  debuggers, process_vm_*, /proc/PID/mem, pidfd_getfd, perf on a stamped process: only from a process that
+ * ptrace_access_check  (guard.c) debuggers, process_vm_*, /proc/PID/mem, pidfd_getfd, perf on a stamped process: only from a process that
  *                      carries the same stamps.  Looking at it through /proc stays free: ps and systemctl do that.
  * ptrace_traceme       a stamped process does not give itself away to a parent without its stamps.  Whoever is traced
  *                      when it executes a checkpoint's program earns nothing (lineage.c).
@@ -16,8 +16,6 @@
 
 #define PROT_WRITE 2
 #define PROT_EXEC 4
-#define PTRACE_MODE_ATTACH 2
-#define PTRACE_MODE_REALCREDS 0x10	/* system calls, as opposed to /proc */
 #define VM_SHARED 8
 /* SIGQUIT ILL TRAP ABRT BUS FPE SEGV XCPU XFSZ SYS: signal(7) */
 #define DUMPING ((1ULL << 3) | (1ULL << 4) | (1ULL << 5) | (1ULL << 6) | (1ULL << 7) | (1ULL << 8) | (1ULL << 11) | \
@@ -96,19 +94,6 @@ static __always_inline int check_sealed(struct stamp *other, void *task, void *n
 	q.sun_len = 15;
 	q.stamp = stamp_of((void *)bpf_get_current_task());
 	return judge(&q, CANNOT_SIGNAL);
-}
-
-HOOK(ptrace_access_check, security_ptrace_access_check)
-{
-	void *child = ARG(ptrace_access_check, child, void *);
-	__u32 mode = (__u32)ctx[ARG_ptrace_access_check_mode];
-	struct stamp *other;
-
-	RESPECT_EARLIER(ptrace_access_check);
-	if (!(mode & (PTRACE_MODE_ATTACH | PTRACE_MODE_REALCREDS)))
-		return 0;
-	other = stamp_of(child);
-	return other ? check_sealed(other, (void *)bpf_get_current_task(), child, CHANNEL_PTRACE) : 0;
 }
 
 HOOK(ptrace_traceme, security_ptrace_traceme)

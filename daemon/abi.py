@@ -31,6 +31,9 @@ UNIT_CGROUPS = 8192
 NEWBORNS = 16384
 NEWBORN_BYTES = 65536
 SUN_NAME = 110
+LINKS = 64
+MONITOR_GROUPS = 4
+STAMP_INIT = 511
 RDEV_DEV = 0xFFFFFFFF
 POLICY_RAW_FRAMES = 2
 UNSET_ID = 0xFFFFFFFF
@@ -81,6 +84,16 @@ class Channel(IntEnum):
     RAW_FRAMES = 31
     MOUNT_OPTION = 50
     COVER = 51
+    SIGNAL = 40
+    DEBUG = 41
+    PRIORITY = 42
+    BPF = 43
+    PIN = 44
+    MOUNT = 45
+    KNOB = 46
+    KERNEL_CODE = 47
+    KERNEL_MEMORY = 48
+    PROGRAM = 49
 
 
 class VerdictCode(IntEnum):
@@ -103,6 +116,7 @@ class Kind(IntEnum):
     RDEV = 5
     PROCESS = 6
     MEMORY = 7
+    MONITOR = 8
     PSEUDO = 9
 
 
@@ -208,7 +222,16 @@ class Generation(ctypes.Structure):
     _fields_ = [("number", c_uint64), ("filter_mask", c_uint32), ("serial", c_uint32),
                 ("sealed", c_uint64 * STAMP_WORDS), ("pseudo_kinds", c_uint64),
                 ("pseudo_anywhere", c_uint64), ("pseudo_trees", c_uint64), ("pseudo_whole", c_uint64),
-                ("one", c_uint64)]
+                ("one", c_uint64), ("guard_policy", c_uint32), ("kernel_policy", c_uint32)]
+
+
+class Monitor(ctypes.Structure):
+    """What the programs that guard the daemon must know of it."""
+
+    _fields_ = [("open_until_ns", c_uint64), ("mount", c_uint64), ("pins_ino", c_uint64),
+                ("groups", c_uint64 * MONITOR_GROUPS), ("pins_dev", c_uint32), ("proc_dev", c_uint32),
+                ("unit", c_uint32), ("stamp", c_uint32), ("rule", c_uint32), ("pad", c_uint32),
+                ("links", c_uint32 * LINKS)]
 
 
 class UnitPath(ctypes.Structure):
@@ -282,7 +305,8 @@ class Violation(ctypes.Structure):
 STRUCTS: dict[str, type[ctypes.Structure]] = {
     "object_key": ObjectKey, "object": Object, "slot_key": SlotKey, "slot": Slot, "endpoint_key": EndpointKey,
     "clause": Clause, "policy": Policy, "exe": Exe, "checkpoint": Checkpoint, "stamp": Stamp, "code": Code,
-    "generation": Generation, "unit_path": UnitPath, "socket_stamp": SocketStamp, "newborn": Newborn,
+    "generation": Generation, "monitor": Monitor, "unit_path": UnitPath, "socket_stamp": SocketStamp,
+    "newborn": Newborn,
     "newborn_filter": NewbornFilter, "scratch": Scratch, "notice": Notice, "counter": Counter, "resolved": Resolved,
     "ancestor": Ancestor, "violation": Violation}
 

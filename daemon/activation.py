@@ -17,6 +17,7 @@ from .generations import Generations, Pending, Remembered, assign_numbers, boot_
 from .journal.record import Record
 from .naming import Naming
 from .paths import Settings
+from .rules import itself
 from .rules.compile import compile_rules
 from .rules.load import Source, load_directory, parse_sources
 from .rules.pause import paused_collection
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .programs.enforcer import Bound, Enforcer
 
 CONFIRM_MAX_S = 24 * 3600.0
+MAINTAIN_MAX_S = 3600.0
 
 Note = Callable[[Record], None]
 Begin = Callable[[Settings], "Enforcer"]
@@ -95,7 +97,7 @@ class Activation:
                 self.trouble["rules"] = held_off_words(self.settings)
                 self.resume(remembered.last_good, "last-good")
             else:
-                self.activate(prepare(sources), "rules")
+                self.activate(self.prepare(sources), "rules")
         except RulesError as error:
             if not remembered.last_good:
                 raise
@@ -122,7 +124,7 @@ class Activation:
         """Make a remembered generation active. When that fails, what the kernel enforces already stays as it is."""
         assert self.enforcer is not None
         try:
-            candidate = prepare(self.generations.texts(number)) if number else prepare(())
+            candidate = self.prepare(self.generations.texts(number) if number else ())
             self.activate(candidate, origin, pending, self.generations.now.held_off)
         except RulesError as error:
             if not self.enforcer.active_generation():
@@ -145,9 +147,11 @@ class Activation:
         if confirm_within_s is not None:
             pending = Pending(0, boot_time_s() + confirm_within_s, boot_id(), by.words())
         try:
-            candidate = prepare(load_directory(self.settings.rules))
+            sources = load_directory(self.settings.rules)
+            candidate = self.prepare(sources)       # what is wrong is said before anything is loaded
             if self.enforcer is None:
                 self.enforcer = self.begin(self.settings)
+                candidate = self.prepare(sources)
             change = self.activate(candidate, "rules", pending)
         except NbspdError as error:
             self.note(said("reload-failed", failure_words(error), by, self.number))
@@ -171,7 +175,7 @@ class Activation:
         remembered = self.generations.now
         in_folder = fingerprint(load_directory(self.settings.rules))
         held_off = in_folder if in_folder == self.fingerprint_of(remembered.last_good) else ""
-        wanted = prepare(self.generations.texts(remembered.previous) if remembered.previous else ())
+        wanted = self.prepare(self.generations.texts(remembered.previous) if remembered.previous else ())
         change = self.activate(wanted, "previous", held_off=held_off)
         self.trouble.pop("rules", None)
         if held_off:
@@ -247,6 +251,27 @@ class Activation:
             return ()
         self.trouble.pop("refresh", None)
         return changes
+
+    # -- guarding ourselves
+
+    def prepare(self, sources: Sequence[Source]) -> Candidate:
+        """Return what can be activated here of some texts. Raises RulesError."""
+        return prepare(sources, self.enforcer is not None and self.enforcer.can_guard_itself)
+
+    def maintain(self, by: Peer, seconds: float, reason: str) -> None:
+        """Let everybody change nbspd itself for a while; 0 seconds end that. Raises ControlError."""
+        if not 0 <= seconds <= MAINTAIN_MAX_S:
+            raise ControlError(f"cannot keep nbspd open for {seconds:g} s",
+                               f"at most {MAINTAIN_MAX_S:.0f} s, for example: nbsp maintain --for 10m --reason ...")
+        if self.enforcer is None or self.active is None or itself.rule_of(self.active.plan.rules) is None:
+            raise ControlError("nbspd does not guard itself, so there is nothing to open",
+                               f"see whether nbsp status shows the rule {itself.RULE!r}")
+        was_open = self.enforcer.maintained_s() > 0
+        self.enforcer.maintain(seconds)
+        if seconds:
+            self.note(said("maintenance", f"for {seconds:g} s nbspd may be changed: {reason}", by, self.number))
+        elif was_open:
+            self.note(said("maintenance", "ended: nbspd guards itself again", by, self.number))
 
     # -- the change itself
 
@@ -333,9 +358,10 @@ class Activation:
         self.note(said("degraded", text, DAEMON, self.number))
 
 
-def prepare(sources: Sequence[Source]) -> Candidate:
-    """Return the compiled rule set of some texts. Raises RulesError with every problem."""
-    return Candidate(tuple(sources), compile_rules(parse_sources(sources)))
+def prepare(sources: Sequence[Source], guards_itself: bool) -> Candidate:
+    """Return the compiled rule set of some texts, the rule `self` only if it can hold. Raises RulesError."""
+    rule_set = parse_sources(sources)
+    return Candidate(tuple(sources), compile_rules(rule_set if guards_itself else itself.without(rule_set)))
 
 
 def held_off_words(settings: Settings) -> str:

@@ -25,8 +25,9 @@ from .journal.record import Record
 from .kernel.mounts import cgroup2_root
 from .kernel.process import UNSET_ID, ProcessFacts, ancestors, process_facts
 from .paths import Settings
-from .programs.catalogue import HOOKS
+from .programs.catalogue import HOOKS, UNGUARDED
 from .recorder import Recorder
+from .rules import itself
 
 ROWS_MAX = 50_000
 RECORDS_MAX = 10_000
@@ -105,6 +106,7 @@ class Answers:
             "detached": None if activation.detached is None else {
                 "by": activation.detached.by, "reason": activation.detached.reason, "at": activation.detached.at_s},
             "troubles": self.troubles(),
+            "maintained_s": round(enforcer.maintained_s(), 1) if enforcer is not None else 0.0,
             "journal": {"path": str(self.settings.journal), "last": self.last_seq(), "trouble": recorder.trouble,
                         "failures": recorder.failures, "notes_waiting": len(recorder.notes),
                         "notes_dropped": recorder.notes_dropped,
@@ -190,11 +192,7 @@ class Answers:
 
     def on_detach(self, peer: Peer, request: Request) -> Reply:
         """End enforcement."""
-        reason = " ".join((request.text("reason") or "").split())
-        if not reason:
-            raise UsageError("the reason is empty", 'say why: nbsp detach --reason "..."')
-        if len(reason) > REASON_MAX:
-            raise UsageError(f"the reason is longer than {REASON_MAX} characters", "say it shorter")
+        reason = wanted_reason(request)
         number = self.change(lambda: self.activation.detach(peer, reason))
         return {"generation": number, "by": peer.words(), "reason": reason}
 
@@ -205,6 +203,13 @@ class Answers:
         if self.recorder.trouble or self.recorder.notes:
             raise JournalError("the journal cannot be written, and nothing is closed without it", "see: nbsp status")
         return {"generation": self.activation.number}
+
+    def on_maintain(self, peer: Peer, request: Request) -> Reply:
+        """Let nbspd itself be changed for a while, or end that."""
+        seconds, reason = request.seconds("for_s") or 0.0, wanted_reason(request) if request.seconds("for_s") else ""
+        self.activation.maintain(peer, seconds, reason)
+        self.recorder.write()
+        return {"for_s": seconds, "reason": reason}
 
     # -- parts
 
@@ -222,12 +227,17 @@ class Answers:
         return self.covered[1]
 
     def partial_hooks(self) -> dict[str, str]:
-        """Return the hooks that do not see everything: told to guard one cgroup only, or refused by an interface."""
+        """Return the hooks that do not see everything, each with the reason."""
         partial: dict[str, str] = {}
         cgroup, enforcer = self.settings.cgroup, self.activation.enforcer
         if cgroup is not None and cgroup.resolve() != cgroup2_root().resolve():
             reason = f"only processes in the cgroup {cgroup} are judged"
             partial |= {hook.name: reason for hook in HOOKS if hook.kind == "cgroup"}
+        active = self.activation.active
+        there = {rule.id for rule in active.plan.rules} if active is not None else set()
+        for rule, (hooks, reason) in UNGUARDED.items():
+            if rule not in there:
+                partial |= dict.fromkeys(hooks, reason)
         refused = enforcer.refused_interfaces if enforcer is not None else {}
         if refused:
             index, reason = next(iter(refused.items()))
@@ -241,7 +251,7 @@ class Answers:
             return "detached"
         if self.troubles() or active is None:
             return "degraded"
-        return "enforcing" if active.plan.rules else "idle"
+        return "enforcing" if any(rule.id != itself.RULE for rule in active.plan.rules) else "idle"
 
     def troubles(self) -> list[str]:
         """Return everything that is not as it should be, in words."""
@@ -301,6 +311,16 @@ class Answers:
                 "session": None if facts.sessionid == UNSET_ID else facts.sessionid, "cgroup": facts.cgroup,
                 "unit": unit_of(facts.cgroup), "argv": list(facts.cmdline),
                 "stamps": list(enforcer.stamps_of(facts.pid)) if enforcer is not None else []}
+
+
+def wanted_reason(request: Request) -> str:
+    """Return the reason that a request must give. Raises UsageError."""
+    reason = " ".join((request.text("reason") or "").split())
+    if not reason:
+        raise UsageError("the reason is empty", f'say why: nbsp {request.verb} --reason "..."')
+    if len(reason) > REASON_MAX:
+        raise UsageError(f"the reason is longer than {REASON_MAX} characters", "say it shorter")
+    return reason
 
 
 def account_json(kernel: tuple[int, int] | None, account: Account | None) -> dict[str, int]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .programs.enforcer import Enforcer
 
 REFRESH_DELAY_S = 0.05      # news come in bursts, and the kernel tells of a new name before it is there
+FILTERS_DELAY_S = 0.2       # for whoever removes a packet filter again and again
 REFRESH_SHARE = 0.1         # of the daemon's time, at most
 BUILD_PATIENCE_S = 660.0    # of the watchdog, while programs are compiled and loaded; more than the loader's own limit
 
@@ -67,6 +68,7 @@ class Service:
         self.notifier = Notifier()
         self.signals = Signals()
         self.watchdog, self.deadline, self.refresh_due = Timer(), Timer("boot"), Timer()
+        self.filters_due, self.unfiltered = Timer(), set[int]()
         naming = Naming()
         self.recorder = Recorder(settings, self.loop, naming)
         self.activation = Activation(settings, Generations(settings.state), naming, self.recorder.note,
@@ -89,6 +91,7 @@ class Service:
         self.loop.watch(self.watchdog, self.on_watchdog)
         self.loop.watch(self.deadline, self.on_deadline)
         self.loop.watch(self.refresh_due, self.on_refresh)
+        self.loop.watch(self.filters_due, self.on_filters)
         interval = watchdog_interval_s()
         if interval is not None:
             self.watchdog.every(interval)
@@ -166,8 +169,33 @@ class Service:
         if self.activation.enforcer is not None:
             for index, name in news.appeared:
                 self.activation.enforcer.interface_appeared(index, name)
+            self.watch_filters(self.activation.enforcer, news.filters)
         if news.addresses:
             self.ask_refresh()
+
+    def watch_filters(self, enforcer: Enforcer, changes: tuple[tuple[int, int], ...]) -> None:
+        """Put our packet filter back in a moment where somebody removed or replaced it."""
+        for index, program in changes:
+            if program == enforcer.filter_id():
+                self.unfiltered.discard(index)
+            else:
+                self.unfiltered.add(index)
+        if self.unfiltered and not self.filters_due.is_armed:
+            self.filters_due.after(FILTERS_DELAY_S)
+
+    def on_filters(self, _events: int) -> None:
+        """Filter devices again."""
+        self.filters_due.read()
+        self.filters_due.cancel()
+        indices, self.unfiltered = sorted(self.unfiltered), set()
+        enforcer = self.activation.enforcer
+        there = enforcer.interfaces() if enforcer is not None else {}
+        for index in indices:
+            if enforcer is not None and index in there:
+                text = f"somebody removed or replaced the packet filter of {there[index]}; it is put back"
+                self.recorder.note(said("degraded", text, DAEMON, self.activation.number))
+                enforcer.interface_appeared(index, there[index])
+        self.recorder.write()
 
     def on_notices(self, _events: int) -> None:
         """A name that the rules declare appeared, vanished or was replaced."""
@@ -246,7 +274,8 @@ class Service:
                                  self.activation.number))
         if self.activation.enforcer is not None:
             self.activation.enforcer.close()
-        for source in (self.news, self.watchdog, self.deadline, self.refresh_due, self.signals, self.loop):
+        for source in (self.news, self.watchdog, self.deadline, self.refresh_due, self.filters_due, self.signals,
+                       self.loop):
             if source is not None:
                 source.close()
 

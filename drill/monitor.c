@@ -43,15 +43,26 @@ TECHNIQUE("monitor-signal")	/* signal=; by=kill | tgkill | pidfd | queue */
 	done();
 }
 
-TECHNIQUE("monitor-owner")	/* a signal by F_SETOWN: the kernel sends it for us when a pipe has something */
+TECHNIQUE("monitor-owner")	/* a signal by F_SETOWN: the kernel sends it for us when a pipe has something (lab: it stops) */
 {
+	char state = 0;
+	FILE *stat;
 	int fds[2];
 
 	ok(pipe(fds), "pipe");
 	ok(fcntl(fds[0], F_SETOWN, monitor()), "F_SETOWN");
-	ok(fcntl(fds[0], F_SETSIG, SIGURG), "F_SETSIG");
+	ok(fcntl(fds[0], F_SETSIG, SIGSTOP), "F_SETSIG");
 	ok(fcntl(fds[0], F_SETFL, O_ASYNC | O_NONBLOCK), "O_ASYNC");
 	ok(write(fds[1], "!", 1), "write");
+	usleep(100000);
+	stat = fopen(text("/proc/%d/stat", monitor()), "r");
+	if (!stat || fscanf(stat, "%*d (%*[^)]) %c", &state) != 1)
+		failed("read of /proc/PID/stat");
+	if (state != 'T') {		/* nobody tells the sender */
+		errno = EPERM;
+		failed("a signal by F_SETOWN");
+	}
+	kill(monitor(), SIGCONT);
 	done();
 }
 

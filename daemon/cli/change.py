@@ -57,6 +57,23 @@ def detach(socket: Path, reason: str) -> Answer:
     return Answer(reply, "nothing is enforced any more; to enforce again: nbsp reload")
 
 
+@verb("maintain", 'sudo nbsp maintain --for 10m --reason "nbspd.service gets a drop-in"',
+      options=[click.Option(["--for", "for_s"], type=Duration(), metavar="TIME", help="How long: 90s, 10m."),
+               click.Option(["--reason"], metavar="TEXT", help="Why; it is journaled with who asked."),
+               click.Option(["--end", "is_end"], is_flag=True, help="End it now.")])
+def maintain(socket: Path, for_s: float | None, reason: str | None, is_end: bool) -> Answer:
+    """Let nbspd itself be changed for a while: its programs, state and unit, and what the rule self guards besides.
+
+    Everything that the rule would have denied is journaled meanwhile. Other rules go on as always.
+    """
+    if is_end:
+        return Answer(change(socket, "maintain", for_s=0.0), "nbspd guards itself again")
+    if not for_s or not (reason or "").strip():
+        raise UsageError("--for and --reason are needed, or --end", 'nbsp maintain --for 10m --reason "..."')
+    reply = change(socket, "maintain", for_s=for_s, reason=reason)
+    return Answer(reply, f"for {for_s:g} s nbspd may be changed; to end it before: nbsp maintain --end")
+
+
 def change(socket: Path, name: str, **fields: Any) -> dict[str, Any]:
     """Ask the daemon for a change and return its reply without the envelope."""
     from ..control.client import ask

@@ -24,6 +24,7 @@ VERBS = {
     "lineage": Entry(".lineage", "lineage", "a process's ancestry, operator and stamps"),
     "audit": Entry(".audit", "audit", "what is older than the rules or held in spite of them; --close ends it"),
     "drill": Entry(".drill", "drill", "attempts the catalogue's bypasses here and reports"),
+    "maintain": Entry(".change", "maintain", "let nbspd itself be changed for a while, journaled"),
     "detach": Entry(".change", "detach", "end enforcement, journaled"),
     "completion": Entry(".completion", "completion", "the completion script of a shell"),
 }

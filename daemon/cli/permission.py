@@ -13,7 +13,7 @@ from ..errors import ControlError, JournalError, Problem
 from ..paths import GROUP
 
 # for root alone; a test compares them with the protocol's
-CHANGES = ("reload", "confirm", "rollback", "detach", "close")
+CHANGES = ("reload", "confirm", "rollback", "detach", "maintain", "close")
 
 
 def user_name() -> str:

@@ -59,6 +59,8 @@ def head(reply: Mapping[str, Any]) -> str:
         *(("not in tier", text) for text in reply["tried"]),
         ("pending", ROLLING_BACK.format_map(pending) if pending else ""),
         ("detached", f"by {detached['by']}: {detached['reason']}" if detached else ""),
+        ("maintenance", f"nbspd may be changed for {reply['maintained_s']:g} s more; nbsp maintain --end"
+         if reply["maintained_s"] else ""),
         ("rules", reply["rules_folder"]),
         ("pending paths", pending_paths(reply)),
         ("journal", journal_words(reply["journal"])),

@@ -64,6 +64,7 @@ VERBS: dict[str, Verb] = {
     "reload": Verb(Role.CHANGER, {"confirm_within_s": Field(float)}),
     "confirm": Verb(Role.CHANGER, {}),
     "rollback": Verb(Role.CHANGER, {}),
+    "maintain": Verb(Role.CHANGER, {"for_s": Field(float, required=True), "reason": Field(str)}),
     "detach": Verb(Role.CHANGER, {"reason": Field(str, required=True)}),
     "close": Verb(Role.CHANGER, {"proto": Field(str, required=True), "local": Field(str, required=True),
                                  "remote": Field(str, required=True), "holders": Field(list, required=True),

@@ -55,7 +55,8 @@ def monitor() -> Iterator[Attempt]:
     for name, signal in (("stop", SIGSTOP), ("term", SIGTERM), ("kill", SIGKILL)):
         yield row("H12", "signals", "monitor-signal", "act", f"SIG{name.upper()} to the daemon", MONITOR, "by=kill",
                   f"signal={signal}", variant=f"sig{name}", who="root", lab_only=True)
-    yield row("H12", "signals", "monitor-owner", "act", "a signal sent by the kernel for us", MONITOR, who="root")
+    yield row("H12", "signals", "monitor-owner", "act", "a signal sent by the kernel for us", MONITOR, who="root",
+              lab_only=True)
     for way in ("attach", "seize"):
         yield row("H12", "debugger", "monitor-debug", "act", f"debug the daemon: {way}", MONITOR, f"by={way}",
                   variant=way, who="root")

@@ -10,6 +10,17 @@ from .host import Host
 
 PROTOCOLS = {6: "tcp", 17: "udp", 33: "dccp", 132: "sctp", 136: "udplite"}
 UNIX = (abi.Channel.UNIX_CONNECT, abi.Channel.UNIX_SEND)
+MONITOR: Mapping[int, str] = {
+    abi.Channel.SIGNAL: "nbspd's process", abi.Channel.DEBUG: "nbspd or systemd",
+    abi.Channel.PRIORITY: "nbspd's process",
+    abi.Channel.BPF: "nbspd's kernel programs and tables", abi.Channel.PIN: "nbspd's pins",
+    abi.Channel.MOUNT: "the mount of nbspd's pins", abi.Channel.KNOB: "nbspd's process or cgroup",
+    abi.Channel.KERNEL_CODE: "code into the kernel: a module, or another kernel",
+    abi.Channel.KERNEL_MEMORY: "the machine's memory, ports or registers past the kernel",
+    abi.Channel.PROGRAM: "a bpf program"}
+NUMBERED: Mapping[int, str] = {
+    abi.Channel.SIGNAL: "signal", abi.Channel.BPF: "bpf command", abi.Channel.PROGRAM: "type",
+    abi.Channel.KERNEL_CODE: "kind", abi.Channel.KERNEL_MEMORY: "lockdown reason"}
 AT_DEVICE = (abi.Channel.PACKET, abi.Channel.INTERFACE, abi.Channel.ARRIVAL)
 
 
@@ -21,12 +32,21 @@ def object_words(hit: Hit, declared: Mapping[tuple[int, int, int], str], host: H
         return f"process {hit.sun_name or '?'}[{hit.object[1]}]"
     if hit.kind == abi.Kind.MEMORY:
         return f"changed or writable memory of {'/'.join(reversed(hit.names))}" if hit.names else "memory of no file"
+    if hit.kind == abi.Kind.MONITOR:
+        return _monitor(hit)
     if hit.kind == abi.Kind.ABSTRACT:
         return f"unix {hit.sun_name}"
     if hit.channel == abi.Channel.RAW_FRAMES:
         return "frames that no filter sees"
     path = _path(hit, declared, host)
     return f"unix {path}" if hit.channel in UNIX else path
+
+
+def _monitor(hit: Hit) -> str:
+    what = MONITOR.get(hit.channel, "nbspd")
+    if hit.names:
+        return f"{what} …/{'/'.join(reversed(hit.names))}"
+    return f"{what} ({NUMBERED.get(hit.channel, 'number')} {hit.port})" if hit.port else what
 
 
 def _endpoint(hit: Hit, host: Host) -> str:

@@ -12,7 +12,7 @@ from . import words
 
 KINDS = frozenset((
     "violation", "repeat", "start", "stop", "reload", "reload-failed", "rollback", "confirm", "detach", "gap", "adopt",
-    "degraded", "note", "anchor", "close"))
+    "degraded", "note", "anchor", "close", "maintenance"))
 
 
 class Ancestor(NamedTuple):

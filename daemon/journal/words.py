@@ -20,7 +20,10 @@ ACTS = {    # where the channel says more than read, write, execute, connect
     "mount_option": "set by a mount's option",
     "packet": "send a packet to", "interface": "send a frame to", "unix_send": "send to",
     "ptrace": "reach into or debug", "traceme": "be debugged by", "code": "run as its code",
-    "dump": "leave a core dump of", "flags": "change the flags of", "arrival": "hear", "raw_frames": "send"}
+    "dump": "leave a core dump of", "flags": "change the flags of", "arrival": "hear", "raw_frames": "send",
+    "signal": "signal", "debug": "look into or debug", "priority": "change priority or limits of", "bpf": "get hold of",
+    "pin": "change", "mount": "unmount or cover", "knob": "turn a knob of",
+    "kernel_code": "load", "kernel_memory": "reach", "program": "load"}
 OUTCOMES = {
     "denied": "The kernel refused it (EPERM) before it had any effect.",
     "killed": "The kernel refused it and killed the process.",
@@ -167,6 +170,9 @@ SEALED_STEPS["traceme"] = SEALED_STEPS["ptrace"]
 
 
 def _next_step(record: Record) -> str:
+    if record.rule == "self":
+        return ("to change nbspd itself: nbsp maintain --for 10m --reason TEXT; to stop or restart it: systemctl; "
+                f"while it runs, see: nbsp lineage {record.pid}")
     if record.rule == "sealed" and record.channel in SEALED_STEPS:
         way = SEALED_STEPS[record.channel]
     elif record.rule in NEXT_STEPS:

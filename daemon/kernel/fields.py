@@ -60,6 +60,7 @@ FIELDS: dict[str, tuple[Field, ...]] = {
     "file": needs("f_inode", "f_path", "f_mode", "f_flags", "private_data"),
     "path": needs("mnt", "dentry"),
     "vfsmount": needs("mnt_root", "mnt_sb"),
+    "mount": needs("mnt", "mnt_parent", "mnt_group_id"),
     "dentry": (
         *needs("d_parent", "d_name", "d_inode", "d_sb", "d_flags"),
         need("d_alias", "d_u.d_alias", "d_alias", c_type="__u64 [2]")),
@@ -101,6 +102,11 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         may("uaddr"),
         may("uaddrlen")),
     "net_device": needs("ifindex"),
+    # bpf
+    "bpf_map": (need("name", c_type="__u64 [2]"),),
+    "bpf_prog": needs("aux"),
+    "bpf_prog_aux": (need("name", c_type="__u64 [2]"),),
+    "bpf_link": needs("id"),
 }
 
 # A parameter's canonical name, where kernels or the two prototypes of a hook spell it differently.

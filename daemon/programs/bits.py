@@ -17,6 +17,9 @@ from ..errors import LoadError
 from .bound import BoundCheckpoint
 
 
+USABLE = abi.STAMP_INIT     # the last bit is the kernel programs' own
+
+
 @dataclass(frozen=True)
 class Bits:
     """The bits in use, by a checkpoint's identity, and where to look for the next free one."""
@@ -48,12 +51,12 @@ def assign(known: Bits, wanted: Iterable[str]) -> tuple[Bits, frozenset[int]]:
     for identity in wanted:
         if identity in kept:
             continue
-        if len(taken) >= abi.STAMP_BITS:
+        if len(taken) >= USABLE:
             raise LoadError("no stamp bit is free", "reload once more: the generation before still holds its own")
-        while following % abi.STAMP_BITS in taken:
+        while following % USABLE in taken:
             following += 1
-        bit = following % abi.STAMP_BITS
-        if following >= abi.STAMP_BITS:
+        bit = following % USABLE
+        if following >= USABLE:
             wiped.add(bit)
         following += 1
         taken.add(bit)
@@ -69,7 +72,7 @@ def load(path: Path, epoch: str) -> Bits:
             return Bits({str(name): int(bit) for name, bit in content["bits"].items()}, int(content["following"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
-    return Bits({}, abi.STAMP_BITS)     # nobody knows what was used: wipe whatever is given
+    return Bits({}, USABLE)     # nobody knows what was used: wipe whatever is given
 
 
 def save(path: Path, epoch: str, bits: Bits) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Mapping
 
+from ..rules.itself import UNIT, is_daemon
 from ..rules.model import Checkpoint, Rule
 from ..rules.plan import Clauses, Plan, merge_clauses
 from ..rules.pseudo import PseudoPaths
@@ -29,7 +30,8 @@ class BoundCheckpoint:
     def identity(self, identities: Mapping[str, str]) -> str:
         """Return what makes it the same checkpoint as before; `identities` has those that come before it."""
         one = self.checkpoint
-        return repr((one.name, self.exe, self.uid, self.cgroup, one.stamp, one.sha256, one.code,
+        exe = UNIT if is_daemon(one) else self.exe      # the daemon is its unit, also when Python is upgraded under it
+        return repr((one.name, exe, self.uid, self.cgroup, one.stamp, one.sha256, one.code,
                      tuple(identities.get(name, name) for name in one.after)))
 
 
@@ -63,13 +65,13 @@ class Bound:
     plan: Plan
     numbers: Mapping[str, int]                                      # rule id -> number
     checkpoints: tuple[BoundCheckpoint, ...] = ()                   # the plan's in its order, then nbspd's own
-    implicit_rules: dict[int, ReservedRule] = field(default_factory=dict)   # demands of nbspd's own that are made
     inodes: dict[Key, Binding] = field(default_factory=dict)
     slots: dict[tuple[Key, bytes], Binding] = field(default_factory=dict)   # directory and name
     pseudo: PseudoPaths = field(default_factory=PseudoPaths)
     endpoints: dict[tuple[int, int, Bits], Clauses] = field(default_factory=dict)  # protocol, port, network
     sun_names: dict[bytes, Clauses] = field(default_factory=dict)   # as in sun_path
     names: Names = field(default_factory=Names)
+    implicit_rules: dict[int, ReservedRule] = field(default_factory=dict)   # demands of nbspd's own that are made
     codes: dict[Key, CodeBinding] = field(default_factory=dict)
     lost_disks: tuple[str, ...] = ()    # files behind loop devices below protected files that no path leads to any more
     missing: tuple[str, ...] = ()       # declared paths on the way to which a directory does not exist yet

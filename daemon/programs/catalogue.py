@@ -88,7 +88,7 @@ HOOKS: tuple[Hook, ...] = (
     _lsm("inode_mkdir", "file.c", Channel.MKDIR),
     _lsm("inode_symlink", "file.c", Channel.SYMLINK),
     _lsm("inode_link", "file.c", Channel.LINK),
-    _lsm("inode_unlink", "file.c", Channel.UNLINK),
+    _lsm("inode_unlink", "file.c", Channel.UNLINK, Channel.PIN),
     _lsm("inode_rmdir", "file.c", Channel.RMDIR),
     # fmod_ret in tier lsm too: only the function is told that two names are exchanged
     Hook("inode_rename", "function", "file.c", (Channel.RENAME,), TRAMPOLINE_TIERS, "security_inode_rename"),
@@ -101,18 +101,41 @@ HOOKS: tuple[Hook, ...] = (
     _lsm("file_ioctl_compat", "file.c", Channel.FLAGS, is_newer=True),
     _lsm("inode_file_setattr", "file.c", Channel.FLAGS, is_newer=True),
     _lsm("fs_context_parse_param", "pseudo.c", Channel.MOUNT_OPTION),
-    _lsm("sb_mount", "mount.c", Channel.COVER),
-    _lsm("move_mount", "mount.c", Channel.COVER),
-    _lsm("ptrace_access_check", "task.c", Channel.PTRACE),
     _lsm("ptrace_traceme", "task.c", Channel.TRACEME),
     _lsm("file_mprotect", "task.c", Channel.CODE, Channel.MMAP),
     _lsm("mmap_file", "task.c", Channel.CODE, Channel.MMAP),
     _lsm("file_receive", "handle.c", Channel.RECEIVE),
-    _lsm("file_open", "file.c", Channel.FILE_OPEN, Channel.EXEC, Channel.DEVICE_OPEN, is_required=True),
+    _lsm("file_open", "file.c", Channel.FILE_OPEN, Channel.EXEC, Channel.DEVICE_OPEN, Channel.KNOB,
+         is_required=True),
+    _lsm("task_kill", "guard.c", Channel.SIGNAL),
+    _lsm("file_send_sigiotask", "guard.c", Channel.SIGNAL),
+    _lsm("ptrace_access_check", "guard.c", Channel.DEBUG, Channel.PTRACE),
+    _lsm("task_setnice", "guard.c", Channel.PRIORITY),
+    _lsm("task_setioprio", "guard.c", Channel.PRIORITY),
+    _lsm("task_setscheduler", "guard.c", Channel.PRIORITY),
+    _lsm("task_setrlimit", "guard.c", Channel.PRIORITY),
+    _lsm("task_movememory", "guard.c", Channel.PRIORITY),
+    _lsm("bpf_map", "guard.c", Channel.BPF),
+    _lsm("bpf_prog", "guard.c", Channel.BPF),
+    _lsm("bpf", "guard.c", Channel.BPF, Channel.PROGRAM),
+    _lsm("sb_umount", "guard.c", Channel.MOUNT),
+    _lsm("sb_mount", "guard.c", Channel.MOUNT, Channel.COVER),
+    _lsm("move_mount", "guard.c", Channel.MOUNT, Channel.COVER),
+    _lsm("kernel_read_file", "guard.c", Channel.KERNEL_CODE),
+    _lsm("kernel_load_data", "guard.c", Channel.KERNEL_CODE),
+    _lsm("locked_down", "guard.c", Channel.KERNEL_MEMORY),
     _cgroup("cgroup_egress", "egress.c", CGROUP_INET_EGRESS, Channel.PACKET),
     _cgroup("cgroup_ingress", "ingress.c", CGROUP_INET_INGRESS, Channel.ARRIVAL, is_required=False),
     Hook("interface_egress", "interface", "egress.c", (Channel.INTERFACE,)),
 )
+
+# Hooks that refuse something only while a certain rule is active (rules/itself.py), and what is said without it.
+UNGUARDED: dict[str, tuple[tuple[str, ...], str]] = {
+    "self": (("task_kill", "file_send_sigiotask", "task_setnice", "task_setioprio", "task_setscheduler",
+              "task_setrlimit", "task_movememory", "bpf_map", "bpf_prog", "sb_umount"),
+             "nbspd does not guard itself: the rule self is not active"),
+    "kernel": (("kernel_read_file", "kernel_load_data", "locked_down"),
+               "the kernel is not sealed: no rule kernel is active (it is off unless declared)")}
 
 
 def hooks_of(tier: str) -> tuple[Hook, ...]:

@@ -15,9 +15,10 @@ from ..errors import HostError, LoadError
 from ..kernel import bpf, mounts
 from ..kernel.ringbuf import RingBuffer
 from ..paths import Settings
+from ..rules.itself import RULE, daemon_index, rule_of
 from ..rules.plan import Plan
 from . import bits as stamp_bits
-from . import held, loader, stamping, write
+from . import held, loader, monitor, stamping, write
 from .bind import bind
 from .bound import Bound, Names
 from .child import spawn
@@ -48,6 +49,7 @@ class Enforcer:
         self._children: list[subprocess.Popen[bytes]] = []
         self._held: list[int] = []
         self.unstamped: tuple[str, ...] = ()        # who runs a new checkpoint's program and must not have its stamp
+        self._filter_id = 0
         self.left_behind: tuple[str, ...] = ()      # of former daemons, and could not be removed
 
     @classmethod
@@ -125,7 +127,8 @@ class Enforcer:
         stamp_bits.save(self._bits_file, self.epoch, self._bits)
         if wiped:
             write.wipe_bits(self.tables, wiped)
-        write.write_checkpoints(self.tables, bound, by_index, self._declare_units(bound))
+        units = self._declare_units(bound)
+        write.write_checkpoints(self.tables, bound, by_index, units)
         slot = write.stage(self.tables, image, generation)
         candidates = [stamping.Candidate(by_index[index], one,
                                          frozenset(by_index[names.index(name)] for name in one.checkpoint.after))
@@ -133,15 +136,30 @@ class Enforcer:
         fresh = frozenset(assigned.by_identity.values()) - frozenset(self._bits.by_identity.values())
         devices = {one.exe: os.stat(one.checkpoint.exe).st_dev for one in bound.checkpoints}
         stamping.stamp_running(self.tables, candidates, devices, fresh)
+        self._declare_monitor(bound, by_index, units)
         stamp_bits.save(self._bits_file, self.epoch, stamp_bits.Bits(
             {**self._bits.by_identity, **assigned.by_identity}, assigned.following))
         write.flip(self.tables, slot)
         # again: who is new, and who took in foreign code while the kernel did not watch yet
         self.unstamped = stamping.stamp_running(self.tables, candidates, devices, fresh)
+        if rule_of(bound.plan.rules) is None:
+            monitor.forget(self.tables)
         # from here on only this generation's bits are taken; the one before is overwritten by the next
         self._bits = assigned
         self._bound, self._generation = bound, generation
         self._name_stamps(bound)
+
+    def _declare_monitor(self, bound: Bound, by_index: Mapping[int, int], units: Mapping[str, int]) -> None:
+        """Tell the kernel who we are, before a generation is active that keeps everybody else out."""
+        index = daemon_index(bound.plan)
+        cgroup = None if index is None else bound.checkpoints[index].cgroup
+        if index is None or cgroup is None:
+            return
+        with self._inspector() as inspector:
+            inspector.look(str(self.settings.pins))     # has the kernel note which mount that is
+        above = [self._cgroup_root + str(path) for path in Path(cgroup).parents if path != Path("/")]
+        monitor.declare(self.tables, self.settings.pins, self.loaded.links, above, units[cgroup], by_index[index],
+                        bound.numbers[RULE])
 
     @staticmethod
     def _programs(bound: Bound) -> list[int]:
@@ -192,6 +210,21 @@ class Enforcer:
         """Return the number of the generation that the kernel enforces, 0 for none."""
         return write.active_number(self.tables)
 
+    # -- guarding ourselves
+
+    @property
+    def can_guard_itself(self) -> bool:
+        """Return whether the kernel can keep others away from this very process."""
+        return self.report.tier != "socket" and (monitor.is_service() or monitor.is_known(self.tables))
+
+    def maintain(self, seconds: float) -> None:
+        """Have the rule that guards us deny nothing for so long; 0 ends it."""
+        monitor.open_for(self.tables, seconds)
+
+    def maintained_s(self) -> float:
+        """Return how long that will still be so."""
+        return monitor.open_s(self.tables)
+
     # -- what happens
 
     def counters(self) -> dict[int, tuple[int, int]]:
@@ -230,6 +263,16 @@ class Enforcer:
     def interface_appeared(self, index: int, name: str) -> None:
         """Filter a new device too."""
         self._filter([index])
+
+    def filter_id(self) -> int:
+        """Return the kernel's number of our packet filter."""
+        if not self._filter_id:
+            fd = bpf.obj_get(self.loaded.links / "interface_egress")
+            try:
+                self._filter_id = bpf.prog_info(fd).id
+            finally:
+                os.close(fd)
+        return self._filter_id
 
     def _filter(self, indices: list[int]) -> None:
         self._reap(is_waiting=False)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Mapping
 
 from .. import abi
+from ..rules import itself
 from ..rules.plan import Clauses, merge_clauses
 from ..rules.pseudo import ANYWHERE
 from ..rules.reserved import RAW_FRAMES, SEALED
@@ -21,11 +22,9 @@ MIN_WORDS = 64
 ENDPOINT_PREFIX = 32        # bits before the address: protocol, padding, port
 ANY_NAME = 0
 WORD = struct.Struct("<Q")
-NOBODY = abi.Policy(count=1)
-NOBODY.clauses[0].access = 0xFF     # rule number 0, enforced, accepts no stamp
 SEAL = abi.Policy(count=1)          # number abi.POLICY_SEALED: what hooks of sealing find, nobody may
 SEAL.clauses[0].access, SEAL.clauses[0].rule = 0xFF, SEALED
-RESERVED = 3                        # policies before those of the rules: NOBODY, SEAL, raw_frames_policy()
+RESERVED = 3                        # policies before those of the rules: nobody's, SEAL, raw_frames_policy()
 
 
 @dataclass
@@ -42,6 +41,8 @@ class Image:
     pseudo_anywhere: int = 0
     pseudo_trees: int = 0
     pseudo_whole: int = 0
+    guard_policy: int = 0       # of the daemon itself, 0: none
+    kernel_policy: int = 0      # of the kernel below it
 
 
 class Policies:
@@ -55,7 +56,17 @@ class Policies:
         self._bound = bound
         self._bits = bits           # checkpoint index -> stamp bit
         self._numbers: dict[Clauses, int] = {(): 0}
-        self.values: list[bytes] = [bytes(NOBODY), bytes(SEAL), bytes(raw_frames_policy(bound, bits))]
+        self.values: list[bytes] = [b"", bytes(SEAL), bytes(raw_frames_policy(bound, bits))]
+        self._access = 0            # all that any clause covers
+
+    def all(self) -> list[bytes]:
+        """Return every policy by its number.
+
+        Number 0 is nobody's, with rule number 0: for what cannot be decided, and for no access that no rule is about.
+        """
+        nobody = abi.Policy(count=1)
+        nobody.clauses[0].access = self._access
+        return [bytes(nobody), *self.values[1:]]
 
     def number(self, clauses: Clauses) -> int:
         """Return the number of a policy, making it at first use."""
@@ -73,6 +84,7 @@ class Policies:
         for place, clause in zip(policy.clauses, clauses):
             place.rule = self._bound.rule_number(clause.rule)
             place.access, place.mode, place.action = clause.access, clause.mode, clause.action
+            self._access |= clause.access
             for checkpoint in clause.accept:
                 bit = self._bits[checkpoint]
                 place.accept[bit >> 6] |= 1 << (bit & 63)
@@ -106,9 +118,12 @@ def render(bound: Bound, bits: Mapping[int, int]) -> Image:
     _render_endpoints(bound, policies, image)
     image.inner["sun_names"] = [(WORD.pack(name_hash(name, SUN_WORDS)), policies.number(clauses).to_bytes(4, "little"))
                                 for name, clauses in bound.sun_names.items()]
+    guard, kernel = itself.clause(bound.plan, itself.RULE), itself.clause(bound.plan, itself.KERNEL)
+    image.guard_policy = policies.number((guard,)) if guard is not None else 0
+    image.kernel_policy = policies.number((kernel,)) if kernel is not None else 0
     image.inner["exes"] = _render_exes(bound, bits)
     image.inner["codes"] = [(_pack(key), bytes(_code(binding, bits))) for key, binding in bound.codes.items()]
-    image.inner["policies"] = [(number.to_bytes(4, "little"), value) for number, value in enumerate(policies.values)]
+    image.inner["policies"] = [(number.to_bytes(4, "little"), value) for number, value in enumerate(policies.all())]
     _render_filter(hashes, image)
     return image
 

@@ -69,6 +69,7 @@ TABLES: dict[str, Table] = {
     "unit_cgroups": _hash(8, 4, abi.UNIT_CGROUPS),
     "newborns": _hash(_size(abi.ObjectKey), _size(abi.Newborn), abi.NEWBORNS),
     "newborn_filters": _array(_size(abi.NewbornFilter), 1),
+    "monitors": _array(_size(abi.Monitor), 1),
     "counters": _array(_size(abi.Counter), abi.RULES, MMAPABLE),
     "resolvers": _array(4, 1),
     "resolutions": _array(_size(abi.Resolved), 1, MMAPABLE),
@@ -140,6 +141,9 @@ class Tables:
         if name not in self._fds:
             try:
                 self._fds[name] = bpf.obj_get(self.folder / name)
+            except PermissionError as error:
+                raise HostError("the programs in the kernel guard themselves and do not know this process as nbspd",
+                                "let systemd start it: systemctl start nbspd") from error
             except OSError as error:
                 raise HostError(f"the pin {self.folder / name} is gone: {error.strerror}",
                                 "restart nbspd: systemctl restart nbspd") from error

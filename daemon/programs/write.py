@@ -56,7 +56,8 @@ def stage(tables: Tables, image: Image, number: int) -> int:
     generation = abi.Generation(number=number, filter_mask=image.filter_words - 1,
                                 serial=before.serial + 1 & 0xFFFFFFFF, pseudo_kinds=image.pseudo_kinds,
                                 pseudo_anywhere=image.pseudo_anywhere, pseudo_trees=image.pseudo_trees,
-                                pseudo_whole=image.pseudo_whole, one=1)
+                                pseudo_whole=image.pseudo_whole, one=1, guard_policy=image.guard_policy,
+                                kernel_policy=image.kernel_policy)
     for bit in image.sealed:
         generation.sealed[bit >> 6] |= 1 << (bit & 63)
     tables.put("generations", slot, bytes(generation))

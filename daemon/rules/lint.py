@@ -7,6 +7,7 @@ from typing import Callable, Iterable, Iterator, Mapping, Sequence, Union
 
 from ..abi import CLAUSES, Access, Exe
 from ..errors import Problem
+from . import itself
 from .brokers import broker_of
 from .lockouts import vital_paths
 from .model import Checkpoint, Network, Rule, RuleSet
@@ -34,6 +35,8 @@ def find_problems(rule_set: RuleSet) -> list[Problem]:
     meetings = [(thing, demands) for thing, demands, _ in _objects(overlap) if len(demands) > 1]
     found += _crowded(meetings, rules)
     found += _contradictions(meetings, rules, rule_set.checkpoints)
+    problem = itself.find_problem(rule_set)
+    found += [problem] if problem is not None else []
     found += _starved(overlap, rules, rule_set.checkpoints)
     return found
 

@@ -60,7 +60,8 @@ def assert_exact(guest: Guest) -> None:
 def assert_gap(guest: Guest, after: int, count: int, cause: str) -> None:
     """The gap has exactly so many denials of the door, all of them with their details."""
     gap = gap_of(guest, after)
-    assert gap["gaps"] == [{"rule": RULE, "hits": count, "journaled": count, "lost": 0, "gone": 0}]
+    rows = [row for row in gap["gaps"] if row["rule"] == RULE]
+    assert rows == [{"rule": RULE, "hits": count, "journaled": count, "lost": 0, "gone": 0}]
     assert cause in gap["cause"]
     assert gap["from_ns"] < gap["to_ns"]
     assert_exact(guest)
@@ -86,7 +87,7 @@ def test_broken_rules_change_nothing_and_all_errors_are_told(guest: Guest, appli
     assert told.status == 1
     assert "only-trough" in told.output and "70000" in told.output
     status = answer(guest, "status")
-    assert (status["generation"], status["rules"][0]["id"]) == (before, RULE)
+    assert status["generation"] == before and RULE in [rule["id"] for rule in status["rules"]]
     assert perform(guest, [DOOR, SECOND_DOOR]) == ["EPERM", "ECONNREFUSED"]
 
 
@@ -105,6 +106,7 @@ def test_stop_leaves_enforcement_on_and_start_tells_the_gap(guest: Guest, applie
 def test_killed_daemon_leaves_enforcement_on_and_adopts_it_again(guest: Guest, applied: Applied) -> None:
     applied.violations(RULE)
     after = last_record(guest)
+    guest.run("nbsp maintain --for 10m --reason 'a drop-in'", 60)      # in tier socket there is nothing to open
     guest.put(STAYS_DOWN, "[Service]\nRestart=no\n")
     guest.run("systemctl daemon-reload", 60, check=True)
     try:
@@ -114,6 +116,7 @@ def test_killed_daemon_leaves_enforcement_on_and_adopts_it_again(guest: Guest, a
     finally:
         guest.run(f"rm {STAYS_DOWN}; systemctl daemon-reload; systemctl reset-failed nbspd; systemctl start nbspd", 240,
                   check=True)
+        guest.run("nbsp maintain --end", 60)
     assert answer(guest, "status")["adopted"]
     assert_gap(guest, after, 42, "did not stop in an orderly way")
     assert guest.run("nbsp journal verify", 60).is_done
@@ -177,4 +180,4 @@ def test_rules_are_active_after_boot_before_the_network(guest: Guest, applied: A
         ("ActiveEnterTimestampMonotonic", "nbspd"), ("ExecMainStartTimestampMonotonic", "systemd-networkd")))
     assert 0 < active < network
     assert answer(guest, "status")["state"] == "enforcing"
-    assert guest.run(f"ls {RULES}").output == "90-door.yaml\n"
+    assert guest.run(f"ls {RULES}").output == "00-self.yaml\n90-door.yaml\n"

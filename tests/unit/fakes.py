@@ -154,6 +154,8 @@ class FakeEnforcer:
         self.failure: NbspdError | None = None
         self.stamps: dict[int, tuple[str, ...]] = {}
         self.is_closed = False
+        self.can_guard_itself = False
+        self.open_s = 0.0
         kernel.is_pinned = True
 
     def bind(self, plan: Plan, numbers: Mapping[str, int]) -> FakeBound:
@@ -203,6 +205,18 @@ class FakeEnforcer:
 
     def all_stamps(self) -> dict[int, tuple[int, tuple[str, ...]]]:
         return {pid: (0, names) for pid, names in self.stamps.items()}
+
+    def interfaces(self) -> dict[int, str]:
+        return {1: "lo", 2: "eth0"}
+
+    def filter_id(self) -> int:
+        return 7
+
+    def maintain(self, seconds: float) -> None:
+        self.open_s = seconds
+
+    def maintained_s(self) -> float:
+        return self.open_s
 
     def stamps_of(self, tgid: int) -> tuple[str, ...]:
         return self.stamps.get(tgid, ())

@@ -40,7 +40,7 @@ def bound() -> Bound:
                  {(8, 9, 1): Binding(tree=CLAUSES), (RDEV_DEV, 77, 0): Binding(CLAUSES)},
                  {((8, 5, 0), b"k\xff"): Binding(CLAUSES), ((8, 5, 0), b"awaited"): Binding()},
                  {(6, 5432, wide): CLAUSES, (6, 5432, narrow): ()}, {b"\0ab\0c": CLAUSES, b"/run/s": CLAUSES},
-                 Names(stamps={7: "pooler"}, objects={(8, 9, 1): "/srv", (8, 5, 0): "/etc"}))
+                 names=Names(stamps={7: "pooler"}, objects={(8, 9, 1): "/srv", (8, 5, 0): "/etc"}))
 
 
 class Daemon:

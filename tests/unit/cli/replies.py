@@ -23,7 +23,7 @@ def status(**differences: Any) -> dict[str, Any]:
              "counters": TOTALS},
             {"id": "key", "resource": "host-key", "only_through": [], "mode": "audit", "on_bypass": "deny",
              "owner": "", "reason": "", "state": "audit", "open_channels": 0, "counters": NOTHING}],
-        "totals": TOTALS, "pending": None, "detached": None, "troubles": [],
+        "totals": TOTALS, "pending": None, "detached": None, "troubles": [], "maintained_s": 0.0,
         "journal": {"path": "/var/lib/nbspd/journal.db", "last": 42, "trouble": "", "failures": 0, "notes_waiting": 0,
                     "notes_dropped": 0, "ring_waiting_bytes": 0},
         "gaps": [], "bugs": 0,

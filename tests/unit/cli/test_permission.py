@@ -24,7 +24,8 @@ NOBODY = 65534
 LOOKING = [("status",), ("status", "--wait", "5"), ("coverage",), ("journal",), ("journal", "--follow"),
            ("explain", "1"), ("explain", "--read", "/etc/shadow"), ("lineage", "1"), ("audit",),
            ("audit", "--close")]
-CHANGING = [("reload",), ("confirm",), ("rollback",), ("detach", "--reason", "no more")]
+CHANGING = [("reload",), ("confirm",), ("rollback",), ("detach", "--reason", "no more"),
+            ("maintain", "--end")]
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from .running import Runner
 
 ROOT = Path(__file__).parents[3]
 NOW = ("doctor", "check", "reload", "confirm", "rollback", "status", "coverage", "journal", "explain", "lineage",
-       "audit", "drill", "detach", "completion")
+       "audit", "drill", "maintain", "detach", "completion")
 
 
 def every_command() -> list[tuple[str, ...]]:

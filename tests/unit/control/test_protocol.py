@@ -49,7 +49,7 @@ def test_no_bytes_do_harm(line: bytes) -> None:
 
 def test_only_five_verbs_change_anything() -> None:
     assert {name for name, verb in VERBS.items() if verb.role is Role.CHANGER} == {
-        "reload", "confirm", "rollback", "detach", "close"}
+        "reload", "confirm", "rollback", "detach", "maintain", "close"}
 
 
 def test_a_list_of_numbers() -> None:

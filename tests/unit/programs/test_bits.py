@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbspd import abi
 from nbspd.errors import LoadError
-from nbspd.programs.bits import Bits, assign, identities, load, save
+from nbspd.programs.bits import USABLE, Bits, assign, identities, load, save
 
 from .plans import on_host
 
@@ -36,7 +35,7 @@ def test_no_bit_has_two_meanings_and_what_is_given_anew_is_wiped(generations: li
         assert set(bits.by_identity) == set(wanted)
         assert len(set(bits.by_identity.values())) == len(wanted)
         for identity, bit in bits.by_identity.items():
-            assert 0 <= bit < abi.STAMP_BITS
+            assert 0 <= bit < USABLE
             if identity in before.by_identity:
                 assert bit == before.by_identity[identity]
             else:
@@ -46,12 +45,12 @@ def test_no_bit_has_two_meanings_and_what_is_given_anew_is_wiped(generations: li
 
 
 def test_wrapping_reports_what_must_be_wiped() -> None:
-    bits, wiped = assign(Bits({"kept": 0}, abi.STAMP_BITS - 1), ["kept", "a", "b"])
-    assert bits.by_identity == {"kept": 0, "a": abi.STAMP_BITS - 1, "b": 1} and wiped == {1}
+    bits, wiped = assign(Bits({"kept": 0}, USABLE - 1), ["kept", "a", "b"])
+    assert bits.by_identity == {"kept": 0, "a": USABLE - 1, "b": 1} and wiped == {1}
 
 
 def test_no_bit_is_free() -> None:
-    full, _ = assign(Bits({}), [str(number) for number in range(abi.STAMP_BITS)])
+    full, _ = assign(Bits({}), [str(number) for number in range(USABLE)])
     assert assign(full, ["7"])[0].by_identity == {"7": 7}
     with pytest.raises(LoadError, match="no stamp bit is free") as caught:
         assign(full, ["new"])
@@ -60,7 +59,7 @@ def test_no_bit_is_free() -> None:
 
 def test_saved_bits_are_for_the_same_tables_only(tmp_path: Path) -> None:
     path = tmp_path / "state" / "stamps.json"
-    nothing = Bits({}, abi.STAMP_BITS)
+    nothing = Bits({}, USABLE)
     assert load(path, "boot:1") == nothing
     save(path, "boot:1", Bits({"a": 3}, 7))
     assert load(path, "boot:1") == Bits({"a": 3}, 7)
@@ -72,7 +71,7 @@ def test_saved_bits_are_for_the_same_tables_only(tmp_path: Path) -> None:
                                   '{"epoch": "e", "bits": {"a": "x"}, "following": 1}'])
 def test_a_broken_file_is_no_knowledge(tmp_path: Path, text: str) -> None:
     (tmp_path / "stamps.json").write_text(text)
-    assert load(tmp_path / "stamps.json", "e") == Bits({}, abi.STAMP_BITS)
+    assert load(tmp_path / "stamps.json", "e") == Bits({}, USABLE)
 
 
 def test_an_identity_changes_with_the_program_and_with_what_comes_before() -> None:

@@ -47,6 +47,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     monkeypatch.setattr(module.write, "stage", lambda *_: 0)
     monkeypatch.setattr(module.write, "flip", lambda *_: None)
     monkeypatch.setattr(module.stamping, "stamp_running", lambda *_: 1)
+    monkeypatch.setattr(module.monitor, "forget", lambda tables: None)
     return found
 
 

@@ -30,8 +30,8 @@ MORE = RULES.replace("rules:\n", "  key: {files: [/srv/nbspd-test/key]}\nrules:\
 BROKEN = "version: 1\nrules:\n  - {id: x, protect: nothing, only-through: []}\n  - {id: x, wrong: 1}\n"
 
 
-def write(settings: Settings, text: str) -> None:
-    (settings.rules / "a.yaml").write_text(text)
+def write(settings: Settings, text: str, name: str = "a.yaml") -> None:
+    (settings.rules / name).write_text(text)
 
 
 class Running:
