@@ -15,7 +15,7 @@ static long bpf(int command, union bpf_attr *attributes)
 
 TECHNIQUE("module")		/* by=memory | file: ENOEXEC says that it was taken for a module and read */
 {
-	static const char nonsense[] = "\177ELF nonsense";
+	static const char nonsense[256] = "\177ELF nonsense";	/* shorter than a header, it would not even be looked at */
 	long result;
 
 	if (is("by", "file")) {
@@ -32,8 +32,11 @@ TECHNIQUE("module")		/* by=memory | file: ENOEXEC says that it was taken for a m
 
 TECHNIQUE("new-kernel")		/* kexec: by=load | file, with nothing to load (lab) */
 {
-	long result = is("by", "file") ? syscall(SYS_kexec_file_load, open("/dev/null", O_RDONLY), -1, 0, NULL, 4)
-				       : syscall(SYS_kexec_load, 0, 0, NULL, 0);
+	long result;
+
+	fill(scratch("kernel"), "no kernel");
+	result = is("by", "file") ? syscall(SYS_kexec_file_load, ok(open(scratch("kernel"), O_RDONLY), "open"), -1, 0, NULL, 4)
+				  : syscall(SYS_kexec_load, 0, 0, NULL, 0);
 
 	if (result < 0 && (errno == ENOEXEC || errno == EINVAL))
 		done();
