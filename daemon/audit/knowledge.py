@@ -14,6 +14,7 @@ from typing import Any, Iterable, Iterator, Mapping
 from ..kernel.process import ProcessFacts
 from ..programs.bound import Binding, Bound
 from ..rules.plan import Address, Clauses, address_bits
+from ..rules.reserved import FIRST
 
 Demands = tuple[tuple[int, int], ...]       # index of the rule, abi.Access bits
 Object = tuple[int, int]                    # superblock device in the kernel's encoding, inode number
@@ -156,8 +157,8 @@ def binding_json(binding: Binding) -> dict[str, list[list[int]]]:
 
 
 def demands_json(clauses: Clauses) -> list[list[int]]:
-    """Return demands as JSON."""
-    return [[clause.rule, int(clause.access)] for clause in clauses]
+    """Return the demands of declared rules as JSON; nbspd's own are about what comes, not about what was."""
+    return [[clause.rule, int(clause.access)] for clause in clauses if clause.rule < FIRST]
 
 
 def stamps_json(stamps: Mapping[int, tuple[int, tuple[str, ...]]]) -> list[dict[str, Any]]:

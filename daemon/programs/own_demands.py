@@ -8,6 +8,7 @@ from typing import Callable, Iterable
 
 from .. import abi
 from ..kernel import mounts
+from ..rules import itself
 from ..rules.model import Checkpoint
 from ..rules.plan import Clause, Clauses, Plan, merge_clauses
 from ..rules.reserved import ABOVE, DISKS, FIRST, RESERVED
@@ -118,13 +119,18 @@ class OwnDemands:
             self._declare(DISKS)
 
     def _devices(self) -> dict[int, int]:
-        """Return the device number of every file system with protected content, and whether it is only audited."""
+        """Return the device number of every file system with protected content, and whether it is only audited.
+
+        What nbspd declares of itself is no reason: a host on which nothing else is declared keeps its disk tools.
+        """
         found: dict[int, int] = {}
+        own = {index for index, rule in enumerate(self.plan.rules) if rule.id in (itself.RULE, itself.KERNEL)}
         content = [(key[0], one) for key, one in self.bound.inodes.items()]
         content += [(folder[0], one) for (folder, _), one in self.bound.slots.items()]
         for dev, one in content:
             for clause in (*one.own, *one.tree):
-                if dev != abi.RDEV_DEV and clause.access & DATA and clause.rule < FIRST:
+                if dev != abi.RDEV_DEV and clause.access & DATA and clause.rule < FIRST \
+                        and clause.rule not in own:
                     found[dev] = min(found.get(dev, clause.mode), clause.mode)      # enforce goes before audit
         return found
 

@@ -37,9 +37,10 @@ def bound() -> Bound:
     plan = compile_rules(parse_sources([Source("a.yaml", TEXT)]))
     wide, narrow = network_bits(ip_network("10.0.0.0/8")), network_bits(ip_network("10.1.0.0/16"))
     return Bound(plan, {"r": 1}, (BoundCheckpoint(plan.checkpoints[0], (1, 2, 3), 0, "/system.slice/p.service"),),
-                 {(8, 9, 1): Binding(tree=CLAUSES), (RDEV_DEV, 77, 0): Binding(CLAUSES)},
-                 {((8, 5, 0), b"k\xff"): Binding(CLAUSES), ((8, 5, 0), b"awaited"): Binding()},
-                 {(6, 5432, wide): CLAUSES, (6, 5432, narrow): ()}, {b"\0ab\0c": CLAUSES, b"/run/s": CLAUSES},
+                 inodes={(8, 9, 1): Binding(tree=CLAUSES), (RDEV_DEV, 77, 0): Binding(CLAUSES)},
+                 slots={((8, 5, 0), b"k\xff"): Binding(CLAUSES), ((8, 5, 0), b"awaited"): Binding()},
+                 endpoints={(6, 5432, wide): CLAUSES, (6, 5432, narrow): ()},
+                 sun_names={b"\0ab\0c": CLAUSES, b"/run/s": CLAUSES},
                  names=Names(stamps={7: "pooler"}, objects={(8, 9, 1): "/srv", (8, 5, 0): "/etc"}))
 
 
