@@ -162,13 +162,14 @@ class LiveGuard:
         """Raise unless the folder can be applied as it is, and holds no rules of a drill that was killed."""
         from ..rules.compile import compile_rules
         from ..rules.load import load_directory, parse_sources
+        from ..rules.reserved import NUMBERS
         for path in self.folder.glob(f"{RULE_FILE}*.yaml"):
             raise UsageError(f"{path} is of a drill that was killed, or runs now",
                              f"when none runs: rm {path} && nbsp reload")
         plan = compile_rules(parse_sources(load_directory(self.folder)))
         found = {(rule.id, rule.protect, rule.mode) for rule in plan.rules if rule.id not in GUARDING}
         if found != {(rule["id"], rule["resource"], rule["mode"]) for rule in self.status["rules"]
-                     if rule["id"] not in GUARDING}:        # these are left out where they cannot hold
+                     if rule["id"] not in GUARDING and rule["id"] not in NUMBERS}:  # left out where they cannot hold
             raise ControlError(f"the rules in {self.folder} are not the active ones, and a drill would apply them",
                                "nbsp reload; then nbsp drill")
 
