@@ -16,7 +16,6 @@
 #define FMODE_READ 1
 #define FMODE_WRITE 2
 #define FMODE_EXEC_FLAG 0x20	/* __FMODE_EXEC in f_flags: the kernel opens it to run it */
-#define RENAME_EXCHANGE 2
 #define S_IFMT 0170000
 /* include/uapi/linux/fs.h; 32: as 32-bit programs number them */
 #define FS_IOC_SETFLAGS 0x40086602

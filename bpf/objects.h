@@ -92,7 +92,7 @@ static __always_inline void set_key(struct object_key *key, struct inode *inode,
  * without names.  In the loops nothing is stored that is read after them, and little is done, since the verifier follows
  * every round.
  */
-static __always_inline __u32 find_policy(struct question *q, struct dentry *dentry, int changes)
+static __always_inline __u32 kept_policy(struct question *q, struct dentry *dentry, int changes)
 {
 	struct generation *generation = generations.lookup(&q->slot);
 	void *inner = objects.lookup(&q->slot), *names = slots.lookup(&q->slot);
@@ -104,14 +104,7 @@ static __always_inline __u32 find_policy(struct question *q, struct dentry *dent
 	unsigned long i;
 	__u64 word;
 
-	if (!generation || !inner)
-		return 0;
-	if (!(dev >> MINOR_BITS)) {	/* on no device; all pseudo file systems are */
-		policy = pseudo_policy(q, generation, dentry);
-		if (policy)
-			return policy;
-	}
-	if (!superblock_guarded(q->slot, dev))
+	if (!generation || !inner || !superblock_guarded(q->slot, dev))
 		return 0;
 	mask = generation->filter_mask;
 	inode = inode_of(dentry);
@@ -232,15 +225,29 @@ static __always_inline __u32 layer_policy(struct question *q, struct inode *laye
 	return POLICY_UNDECIDED;
 }
 
+/* The same, also on file systems that make up what is in them. */
+static __always_inline __u32 find_policy(struct question *q, struct dentry *dentry, int changes)
+{
+	struct generation *generation = generations.lookup(&q->slot);
+	__u32 policy;
+
+	if (generation && !(dentry->d_sb->s_dev >> MINOR_BITS)) {	/* on no device; all pseudo file systems are */
+		policy = pseudo_policy(q, generation, dentry);
+		if (policy)
+			return policy;
+	}
+	return kept_policy(q, dentry, changes);
+}
+
 /* Judges an access to the file that `dentry` names; the caller fills q->channel and q->wanted. */
-static __always_inline int check_question(struct question *q, struct dentry *dentry, int changes)
+static __always_inline int check_question(struct question *q, struct dentry *dentry, int changes, const int may_be_pseudo)
 {
 	int slot = active_slot();
 
 	if (slot < 0)
 		return 0;
 	q->slot = slot;
-	q->policy = find_policy(q, dentry, changes);
+	q->policy = may_be_pseudo ? find_policy(q, dentry, changes) : kept_policy(q, dentry, changes);
 	if (!q->policy)
 		q->policy = pin_policy(q, dentry);
 	if (!q->policy)
@@ -254,7 +261,7 @@ static __always_inline int check_dentry(struct dentry *dentry, __u8 channel, __u
 {
 	struct question q = { .channel = channel, .wanted = wanted };
 
-	return check_question(&q, dentry, changes);
+	return check_question(&q, dentry, changes, 1);
 }
 
 /* What a name that is declared itself brings: its policy, for whatever inode takes it over; 0 for one that is not. */
@@ -286,14 +293,17 @@ static __always_inline void take_over(struct question *q, struct dentry *dentry,
 	filter->bytes[object_hash(key.ino, key.dev) & (NBSP_NEWBORN_BYTES - 1)] = 1;
 }
 
+#define RENAME_EXCHANGE 2	/* twice ACCESS_READ */
+
 /*
  * Judges link and rename: the old name, whose inode gets another name, and the new name, which that inode takes over.  An
- * exchange moves both.  `wanted` of both; the old name is read too, since a new one would lead around a tree.
+ * exchange moves both.  `wanted` of both; the old name is read too, since a new one would lead around a tree.  Nothing is
+ * renamed or linked on a pseudo file system, and the verifier of 6.1 could not follow that as well.
  */
 static __always_inline int check_names(struct dentry *from, struct dentry *to, __u8 channel, __u8 wanted,
 				       const int exchanges)
 {
-	__u32 of_from = 0, of_to = 0;
+	__u32 of_from = 0, of_to = 0, read;
 	struct question q;
 	unsigned long i;
 
@@ -304,8 +314,10 @@ static __always_inline int check_names(struct dentry *from, struct dentry *to, _
 	for (i = 0; i < 2; i++) {
 		__builtin_memset(&q, 0, sizeof(q));
 		q.channel = channel;
-		q.wanted = wanted | (i && !exchanges ? 0 : ACCESS_READ);
-		if (check_question(&q, i ? to : from, i || (wanted & ACCESS_MOVE)))
+		read = i ? exchanges / RENAME_EXCHANGE : ACCESS_READ;
+		HIDE(read);
+		q.wanted = wanted | read;
+		if (check_question(&q, i ? to : from, i || (wanted & ACCESS_MOVE), 0))
 			return -EPERM;
 		of_from = of_to;
 		of_to = declared_policy(&q, i ? to : from);

@@ -30,6 +30,7 @@ static __always_inline int clause_accepts(struct question *q, struct clause *cla
 #define CANNOT_SIGNAL 0	/* cgroup and tc programs: the daemon kills, if the rule says so */
 #define CAN_SIGNAL 1
 #define MUST_KILL 2	/* too late to say no: the process ends before its next instruction */
+#define WILL_EXECUTE 4	/* as CANNOT_SIGNAL; the stamps are those after an exec, and the program is not there yet */
 #define CANNOT_AUDIT 3	/* the same was asked before, and what is only written down was: as CANNOT_SIGNAL, else */
 
 /* Returns 0 or -EPERM. */
@@ -50,7 +51,7 @@ static __always_inline int judge(struct question *q, const int power)
 		return -EPERM;
 	}
 	if (q->stamp)
-		counting = counting_stamps(q->stamp, power == MUST_KILL);
+		counting = counting_stamps(q->stamp, power == MUST_KILL || power == WILL_EXECUTE);
 	/* one place that reports: everything here is inlined into every hook, and compiled as often */
 #pragma clang loop unroll(disable)
 	for (i = 0; i < NBSP_CLAUSES; i++) {

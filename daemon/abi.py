@@ -80,6 +80,7 @@ class Channel(IntEnum):
     CODE = 25
     DUMP = 26
     FLAGS = 27
+    INHERIT = 28
     ARRIVAL = 30
     RAW_FRAMES = 31
     MOUNT_OPTION = 50

@@ -20,7 +20,8 @@ ACTS = {    # where the channel says more than read, write, execute, connect
     "mount_option": "set by a mount's option",
     "packet": "send a packet to", "interface": "send a frame to", "unix_send": "send to",
     "ptrace": "reach into or debug", "traceme": "be debugged by", "code": "run as its code",
-    "dump": "leave a core dump of", "flags": "change the flags of", "arrival": "hear", "raw_frames": "send",
+    "dump": "leave a core dump of", "flags": "change the flags of",
+    "inherit": "hand on to the program that it executes", "arrival": "hear", "raw_frames": "send",
     "signal": "signal", "debug": "look into or debug", "priority": "change priority or limits of", "bpf": "get hold of",
     "pin": "change", "mount": "unmount or cover", "knob": "turn a knob of",
     "kernel_code": "load", "kernel_memory": "reach", "program": "load"}

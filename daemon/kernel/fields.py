@@ -55,7 +55,7 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         need("parent", "__parent", "parent")),      # __parent since 6.15
     # files
     "files_struct": needs("fdt"),
-    "fdtable": needs("max_fds", "fd"),
+    "fdtable": needs("max_fds", "fd", "open_fds", "close_on_exec"),
     "fs_struct": needs("pwd", "root"),
     "file": needs("f_inode", "f_path", "f_mode", "f_flags", "private_data"),
     "path": needs("mnt", "dentry"),

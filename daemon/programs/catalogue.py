@@ -105,6 +105,8 @@ HOOKS: tuple[Hook, ...] = (
     _lsm("file_mprotect", "task.c", Channel.CODE, Channel.MMAP),
     _lsm("mmap_file", "task.c", Channel.CODE, Channel.MMAP),
     _lsm("file_receive", "handle.c", Channel.RECEIVE),
+    _lsm("bprm_creds_for_exec", "inherit.c", Channel.INHERIT),
+    Hook("bprm_check_security", "lsm", "inherit.c", (Channel.INHERIT,), TRAMPOLINE_TIERS, "security_bprm_check"),
     _lsm("file_open", "file.c", Channel.FILE_OPEN, Channel.EXEC, Channel.DEVICE_OPEN, Channel.KNOB,
          is_required=True),
     _lsm("task_kill", "guard.c", Channel.SIGNAL),

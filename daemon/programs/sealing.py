@@ -20,7 +20,7 @@ from .inspect import Inspector, Key
 
 SYSTEM, ANONYMOUS = "system", "anonymous"       # words in code:
 SYSTEM_FOLDERS = ("/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libx32", "/lib", "/lib32", "/lib64", "/libx32",
-                  "/usr/local/lib")
+                  "/usr/local/lib", "/usr/libexec")      # sudo has its plug-ins in the last
 PACKAGE_MANAGERS = ("/usr/bin/dpkg", "/usr/bin/rpm", "/usr/bin/pacman", "/usr/sbin/apk")
 UPDATER = "updater:"    # no name in the rules has a colon
 

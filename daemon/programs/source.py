@@ -17,7 +17,7 @@ from .child import PACKAGE
 
 ORDER = ("abi.h", "hooks.h", "maps.h", "subject.h", "report.h", "guard.h", "verdict.h", "hashes.h", "pseudo.h",
          "objects.h", "endpoints.h", "file.c", "mount.c", "pseudo.c", "task.c", "unix.c", "handle.c", "frames.c",
-         "cgroup_sock.c", "lineage.c", "packet.h", "egress.c", "ingress.c", "guard.c")
+         "cgroup_sock.c", "lineage.c", "inherit.c", "packet.h", "egress.c", "ingress.c", "guard.c")
 # our own modules that decide what is compiled and how it is attached
 MAKERS = ("kernel/fields.py", "kernel/layout.py", "kernel/stubs.py", "programs/attach.py", "programs/build.py",
           "programs/catalogue.py", "programs/source.py")

@@ -173,4 +173,4 @@ def test_what_is_said_of_it(guest: Guest, applied: Applied) -> None:
     needs_files(guest)
     own = {rule["id"]: rule["counters"]["hits"] for rule in answer(guest, "status")["rules"]
            if rule["state"] == "nbspd's own"}
-    assert set(own) == {"above", "disks"} and own["disks"]
+    assert set(own) == {"above", "disks", "sealed"} and own["disks"]

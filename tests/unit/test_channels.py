@@ -49,7 +49,7 @@ def test_channel(channel: Channel) -> None:
 
 
 def test_few_channels_go_without_an_attempt() -> None:
-    assert sum(bool(channel.no_attempt) for channel in CHANNELS.values()) <= 18
+    assert sum(bool(channel.no_attempt) for channel in CHANNELS.values()) <= 20
 
 
 @pytest.mark.parametrize("attempt", ATTEMPTS, ids=lambda attempt: attempt.id)

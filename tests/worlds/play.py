@@ -171,6 +171,8 @@ class Player:
             if act is None:
                 continue
             verb, *names = act
+            if verb == "map" and any(one.exe == process.program for one in self._plan.checkpoints):
+                continue        # a checkpoint may execute its own code only, whatever the rules: lab/test_sealing.py
             outcome = self._model.outcome(subject, verb, names)
             if outcome.is_done and not self._acts.is_clear(verb, names):
                 continue

@@ -80,7 +80,7 @@ def test_an_endpoint_in_tier_lsm() -> None:
     assert found["connect"] == found["fast-open"] == found["packet-socket"] == "enforced"
     assert found["ptrace"] == found["code"] == found["replaced-program"] == "enforced"
     assert states("socket", "db")["ptrace"] == states("socket", "db")["dump"] == "open"
-    assert found["inherited-socket"] == found["kernel-eyes"] == "open"
+    assert found["shared-socket"] == found["kernel-eyes"] == "open"
     assert "send" not in found and "rename" not in found and "unix-connect" not in found
 
 
