@@ -7,6 +7,8 @@ CMD ?=
 ARGS ?=
 LAB_TIERS = $(if $(filter command line environment,$(origin TIER)),$(TIER),lsm fmod_ret)
 COMMA = ,
+# Two processes: an emulated guest keeps one processor busy. Tests of one guest stay together (tests/conftest.py).
+SPREAD = -n 2 --dist loadgroup
 
 .PHONY: help demo test lint lab bench link drill channels clean
 
@@ -27,7 +29,7 @@ demo:
 test:
 	@tests/install-deps lab
 	@$(MAKE) --no-print-directory drill
-	$(PYTHON) -m pytest --durations=15 $(ARGS) tests/unit tests/native tests/lab
+	$(PYTHON) -m pytest $(SPREAD) --durations=15 $(ARGS) tests/lab tests/native tests/unit
 
 # What `nbsp drill` of this checkout runs, in build/drill.
 drill:
@@ -52,7 +54,7 @@ lab:
 	@tests/install-deps lab
 ifeq ($(CMD),)
 	NBSPD_LAB_MATRIX=$(subst $() ,$(COMMA),$(strip $(foreach tier,$(LAB_TIERS),$(KERNEL):$(tier)))) \
-		$(PYTHON) -m pytest --durations=15 $(ARGS) tests/lab
+		$(PYTHON) -m pytest $(SPREAD) --durations=15 $(ARGS) tests/lab
 else
 	@$(PYTHON) -m tests.lab --kernel $(KERNEL) --tier $(TIER) -- '$(CMD)'
 endif

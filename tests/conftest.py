@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -13,3 +14,15 @@ if importlib.util.find_spec("nbspd") is None or "nbspd" not in sys.modules:
     package = importlib.util.module_from_spec(spec)
     sys.modules["nbspd"] = package
     spec.loader.exec_module(package)
+
+
+def pytest_collection_modifyitems(items: "list[Any]") -> None:
+    """Keep together, where tests are spread over processes: those of one guest, and those on this machine's kernel."""
+    import pytest
+    for item in items:
+        folder = Path(str(item.path)).relative_to(ROOT / "tests").parts[0]
+        if folder == "native":
+            item.add_marker(pytest.mark.xdist_group("native"))
+        elif folder == "lab":
+            pair = item.callspec.params.get("guest") if hasattr(item, "callspec") else None
+            item.add_marker(pytest.mark.xdist_group("-".join(pair) if pair else "lab"))
