@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .guest import Guest
 
 FOLDER = "/var/lib/nbspd/compiled"
+BPFFS = Path("/sys/fs/bpf")
 COMPILE_TIMEOUT_S = 300
 
 
@@ -34,8 +35,9 @@ def give(guest: Guest) -> None:
         return
     release, version = guest.run("uname -r; uname -v", check=True).output.strip().splitlines()
     work = Path(tempfile.mkdtemp(prefix="nbspd-lab-compile-"))
+    pins = BPFFS / work.name
     try:
-        words = [release, version, str(_types(guest, release, version)), str(work / "compiled"), tier]
+        words = [release, version, str(_types(guest, release, version)), str(work / "compiled"), str(pins), tier]
         with tempfile.TemporaryFile("w+", encoding="utf-8") as said:    # a file that it can read as well: see build.py
             made = subprocess.run([sys.executable, "-m", "tests.lab.compiler", *words], cwd=ROOT, text=True,
                                   stdout=subprocess.PIPE, stderr=said, check=False, timeout=COMPILE_TIMEOUT_S)
@@ -48,6 +50,7 @@ def give(guest: Guest) -> None:
             guest.put(f"{FOLDER}/{name}", (work / "compiled" / name).read_bytes(), 0o600)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(pins, ignore_errors=True)
 
 
 def _tier(guest: Guest) -> str:
