@@ -22,6 +22,7 @@ PHASES = 2              # of a world; nbspd looks at the names before each
 PROCESSES = 14          # of a phase
 ACTS = 16               # of a process
 FRUITLESS = 200         # attempts at an act that fits, before a process is over
+MOVES = ("rename", "exchange", "unlink", "rmdir")
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,8 @@ class Player:
             if act is None:
                 continue
             verb, *names = act
+            if verb in MOVES and any(map(self._acts.layout.has_declared_below, names)):
+                continue        # what lies above rules is for programs/above.py, and which of them tells is its choice
             if verb == "map" and any(one.exe == process.program for one in self._plan.checkpoints):
                 continue        # a checkpoint may execute its own code only, whatever the rules: lab/test_sealing.py
             outcome = self._model.outcome(subject, verb, names)
