@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 
 if importlib.util.find_spec("nbspd") is None or "nbspd" not in sys.modules:
@@ -16,9 +18,9 @@ if importlib.util.find_spec("nbspd") is None or "nbspd" not in sys.modules:
     spec.loader.exec_module(package)
 
 
+@pytest.hookimpl(tryfirst=True)     # before pytest-xdist reads the marks: with 3.1 its worker's hook comes first otherwise
 def pytest_collection_modifyitems(items: "list[Any]") -> None:
     """Keep together, where tests are spread over processes: those of one guest, and those on this machine's kernel."""
-    import pytest
     for item in items:
         folder = Path(str(item.path)).relative_to(ROOT / "tests").parts[0]
         if folder == "native":
