@@ -18,7 +18,8 @@ if importlib.util.find_spec("nbspd") is None or "nbspd" not in sys.modules:
     spec.loader.exec_module(package)
 
 
-@pytest.hookimpl(tryfirst=True)     # before pytest-xdist reads the marks: with 3.1 its worker's hook comes first otherwise
+# First: the worker of pytest-xdist 3.1 would read the marks before they are there. Debian's pluggy has no types.
+@pytest.hookimpl(tryfirst=True)  # type: ignore[misc]
 def pytest_collection_modifyitems(items: "list[Any]") -> None:
     """Keep together, where tests are spread over processes: those of one guest, and those on this machine's kernel."""
     for item in items:

@@ -78,8 +78,13 @@ def test_the_network_is_blocked_on_this_kernel(elsewhere: Place) -> None:
 def test_an_interrupted_drill_leaves_nothing(elsewhere: Place) -> None:
     daemon = Daemon(elsewhere)
     daemon.start()
+
+    def begin() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)    # a shell that runs tests with & ignores it
+        elsewhere.enter_guarded()
+
     drill = subprocess.Popen([*DRILL, "--runtime", str(daemon.settings.runtime), *SOCKET_FAMILIES], cwd=ROOT, text=True,
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=elsewhere.enter_guarded)
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=begin)
     while "drill-files" not in {rule["id"] for rule in daemon.nbsp_json("status")["rules"]}:
         assert drill.poll() is None, drill.communicate()
     drill.send_signal(signal.SIGINT)
