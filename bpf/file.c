@@ -4,6 +4,7 @@
  * file_open            sees every open, also by io_uring, open_by_handle_at and exec; not O_PATH, which opens nothing
  * inode_create …       names below a tree or in a slot; hooks come before the effect and under the parent's lock
  * inode_rename         on the security_ function, which knows RENAME_EXCHANGE; the LSMs are called twice for it, blindly
+ *                      tracing programs can be skipped where the kernel is preempted: inode_rename_again asks once more
  * inode_link           wants read and write of the old name: the new name would lead around a tree
  * inode_unlink, rmdir, rename   also want to move: directories and symbolic links above a declared path stay where they are
  * inode_setattr        chmod, chown, truncate, utimes: all of them end in notify_change()
@@ -153,6 +154,37 @@ FUNCTION_HOOK(security_inode_rename)
 	return check_names(ARG(inode_rename, old_dentry, struct dentry *), ARG(inode_rename, new_dentry, struct dentry *),
 			   CHANNEL_RENAME, ACCESS_WRITE | ACCESS_MOVE, exchanges);
 }
+
+#ifdef NBSP_TIER_LSM
+/*
+ * Of an exchange the LSMs are asked twice, with the names turned around, and so both are judged here as well.  The inode that
+ * is about to take over the new name has that name's policy by now, and may still be read by who may rename it there.
+ */
+HOOK(inode_rename_again, security_inode_rename)
+{
+	struct dentry *from = ARG(inode_rename_again, old_dentry, struct dentry *), *at;
+	struct dentry *to = ARG(inode_rename_again, new_dentry, struct dentry *);
+	__u32 of_to = 0, read;
+	struct question q;
+	unsigned long i;
+
+	if (!from || !to)
+		return -EPERM;
+#pragma clang loop unroll(disable)
+	for (i = 0; i < 2; i++) {
+		__builtin_memset(&q, 0, sizeof(q));
+		q.channel = CHANNEL_RENAME;
+		read = i ? ACCESS_READ : 0;
+		HIDE(read);
+		q.wanted = ACCESS_WRITE | ACCESS_MOVE | read;
+		at = i ? from : to;
+		if (check_question(&q, at, 1, 0, CANNOT_AUDIT, of_to))
+			return -EPERM;
+		of_to = declared_policy(&q, at);
+	}
+	return 0;
+}
+#endif
 
 HOOK(inode_setattr, security_inode_setattr)
 {

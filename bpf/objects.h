@@ -239,8 +239,12 @@ static __always_inline __u32 find_policy(struct question *q, struct dentry *dent
 	return kept_policy(q, dentry, changes);
 }
 
-/* Judges an access to the file that `dentry` names; the caller fills q->channel and q->wanted. */
-static __always_inline int check_question(struct question *q, struct dentry *dentry, int changes, const int may_be_pseudo)
+/*
+ * Judges an access to the file that `dentry` names; the caller fills q->channel and q->wanted.  What `except` protects, if it
+ * is a policy, was judged already.
+ */
+static __always_inline int check_question(struct question *q, struct dentry *dentry, int changes, const int may_be_pseudo,
+					  const int power, __u32 except)
 {
 	int slot = active_slot();
 
@@ -250,18 +254,18 @@ static __always_inline int check_question(struct question *q, struct dentry *den
 	q->policy = may_be_pseudo ? find_policy(q, dentry, changes) : kept_policy(q, dentry, changes);
 	if (!q->policy)
 		q->policy = pin_policy(q, dentry);
-	if (!q->policy)
+	if (!q->policy || q->policy == except)
 		return 0;
 	q->dentry = dentry;
 	q->stamp = stamp_of((void *)bpf_get_current_task());
-	return judge(q, CAN_SIGNAL);
+	return judge(q, power);
 }
 
 static __always_inline int check_dentry(struct dentry *dentry, __u8 channel, __u8 wanted, const int changes)
 {
 	struct question q = { .channel = channel, .wanted = wanted };
 
-	return check_question(&q, dentry, changes, 1);
+	return check_question(&q, dentry, changes, 1, CAN_SIGNAL, 0);
 }
 
 /* What a name that is declared itself brings: its policy, for whatever inode takes it over; 0 for one that is not. */
@@ -317,7 +321,7 @@ static __always_inline int check_names(struct dentry *from, struct dentry *to, _
 		read = i ? exchanges / RENAME_EXCHANGE : ACCESS_READ;
 		HIDE(read);
 		q.wanted = wanted | read;
-		if (check_question(&q, i ? to : from, i || (wanted & ACCESS_MOVE), 0))
+		if (check_question(&q, i ? to : from, i || (wanted & ACCESS_MOVE), 0, CAN_SIGNAL, 0))
 			return -EPERM;
 		of_from = of_to;
 		of_to = declared_policy(&q, i ? to : from);

@@ -23,9 +23,10 @@ from .what_if import explain_access
 from .journal.reader import Account
 from .journal.record import Record
 from .kernel.mounts import cgroup2_root
+from .kernel.preemption import is_preempted
 from .kernel.process import UNSET_ID, ProcessFacts, ancestors, process_facts
 from .paths import Settings
-from .programs.catalogue import HOOKS, UNGUARDED
+from .programs.catalogue import HOOKS, SKIPPED, UNGUARDED, UNTOLD
 from .recorder import Recorder
 from .rules import itself
 
@@ -238,11 +239,21 @@ class Answers:
         for rule, (hooks, reason) in UNGUARDED.items():
             if rule not in there:
                 partial |= dict.fromkeys(hooks, reason)
+        skipped = self.skipped()
+        if skipped:
+            partial |= {hook.name: skipped for hook in HOOKS if hook.security_function}
         refused = enforcer.refused_interfaces if enforcer is not None else {}
         if refused:
             index, reason = next(iter(refused.items()))
             partial["interface_egress"] = f"{len(refused)} interfaces refuse the program; interface {index}: {reason}"
         return partial
+
+    def skipped(self) -> str:
+        """Return why programs with trampolines can be got around on this kernel, empty where they cannot."""
+        enforcer = self.activation.enforcer
+        if enforcer is None or enforcer.report.tier != "fmod_ret":
+            return ""
+        return {None: UNTOLD, True: SKIPPED, False: ""}[is_preempted()]
 
     def state(self) -> str:
         """Return the daemon's state in a word: enforcing, degraded, idle (no rules) or detached."""
@@ -260,7 +271,8 @@ class Answers:
         enforcer, active = self.activation.enforcer, self.activation.active
         lost = [f"the image {file} of a loop device below protected files has no name any more: it is not protected"
                 for file in (active.bound.lost_disks if active is not None else ())]
-        return [*self.activation.trouble.values(), *behind, *lost,
+        skipped = self.skipped()
+        return [*self.activation.trouble.values(), *([skipped] if skipped else []), *behind, *lost,
                 *(enforcer.left_behind if enforcer is not None else ()),
                 *([f"{journal}; records wait in the kernel"] if journal else [])]
 

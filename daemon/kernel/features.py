@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Callable
 
 from ..errors import HostError
-from . import bpf_load, btf, mounts
+from . import bpf_load, btf, mounts, preemption
 
 YES, NO, UNKNOWN = "yes", "no", "unknown"
 OLDEST_KERNEL = (5, 15)
@@ -165,6 +165,19 @@ def _audit() -> Answer:
     return NO, "this kernel has no audit, so records name no login", "boot a kernel built with CONFIG_AUDIT=y"
 
 
+def _preemption() -> Answer:
+    state = preemption.is_preempted()
+    if state is None:
+        return UNKNOWN, "whether this kernel is preempted cannot be read from debugfs", "boot with bpf in lsm="
+    if not state:
+        return YES, "this kernel is not preempted inside programs, as tier fmod_ret needs", ""
+    lsms = active_lsms()
+    if lsms is not None and "bpf" in lsms:
+        return YES, "this kernel is preempted inside programs, which tier lsm does not care about", ""
+    return (NO, "this kernel is preempted, and skips programs of tier fmod_ret then: they can be got around",
+            "boot with bpf in lsm= for the tier lsm, or with preempt=voluntary where the kernel has that")
+
+
 def _lockdown() -> Answer:
     try:
         match = re.search(r"\[(\w+)\]", (SECURITYFS / "lockdown").read_text())
@@ -192,6 +205,7 @@ PROBES: dict[str, Callable[[], Answer]] = {
     "lsm": _lsm,
     "lsm_program": lambda: try_program("lsm", btf.Btf.vmlinux()),
     "fmod_ret_program": lambda: try_program("fmod_ret", btf.Btf.vmlinux()),
+    "preemption": _preemption,
     "audit": _audit,
     "lockdown": _lockdown,
 }

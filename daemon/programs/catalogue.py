@@ -44,7 +44,8 @@ class Hook:
 
     def btf_function(self, tier: str) -> str:
         """Return the kernel function whose prototype tells the order of the arguments."""
-        return f"bpf_lsm_{self.name}" if tier == "lsm" and self.kind != "function" else self.security_function
+        name = self.name.removesuffix("_again")
+        return f"bpf_lsm_{name}" if tier == "lsm" and self.kind != "function" else self.security_function
 
 
 def _tracepoint(name: str, is_required: bool = False) -> Hook:
@@ -90,6 +91,8 @@ HOOKS: tuple[Hook, ...] = (
     _lsm("inode_link", "file.c", Channel.LINK),
     _lsm("inode_unlink", "file.c", Channel.UNLINK, Channel.PIN),
     _lsm("inode_rmdir", "file.c", Channel.RMDIR),
+    # tracing programs can be skipped (kernel/preemption.py): in tier lsm an LSM program asks once more
+    Hook("inode_rename_again", "lsm", "file.c", (), ("lsm",), "security_inode_rename"),
     # fmod_ret in tier lsm too: only the function is told that two names are exchanged
     Hook("inode_rename", "function", "file.c", (Channel.RENAME,), TRAMPOLINE_TIERS, "security_inode_rename"),
     _lsm("inode_setattr", "file.c", Channel.SETATTR),
@@ -138,6 +141,13 @@ UNGUARDED: dict[str, tuple[tuple[str, ...], str]] = {
              "nbspd does not guard itself: the rule self is not active"),
     "kernel": (("kernel_read_file", "kernel_load_data", "locked_down"),
                "the kernel is not sealed: no rule kernel is active (it is off unless declared)")}
+
+
+# Why what is attached by fmod_ret does not decide on a kernel that is preempted, in words for coverage and status.
+SKIPPED = ("this kernel is preempted, and skips a program of tier fmod_ret on a processor where another process was "
+           "stopped inside it: boot with bpf in lsm=, see: nbsp doctor")
+UNTOLD = ("whether this kernel is preempted cannot be found out, and then programs of tier fmod_ret are skipped: boot "
+          "with bpf in lsm=, see: nbsp doctor")
 
 
 def hooks_of(tier: str) -> tuple[Hook, ...]:
