@@ -51,7 +51,7 @@ class Record:
     rule: str = ""
     rule_number: int = -1
     generation: int = 0
-    verdict: str = ""                   # denied, killed, audited (allowed) or observed (seen after the effect)
+    verdict: str = ""                   # denied, killed, audited (allowed), observed (seen after the effect), vouched
     missing: tuple[str, ...] = ()       # the checkpoints, any one of which would have done
     resource: str = ""
     owner: str = ""
@@ -79,6 +79,8 @@ class Record:
     argv: tuple[str, ...] = ()
     ancestry: tuple[Ancestor, ...] = ()
     stamps: tuple[str, ...] = ()
+    voucher: str = ""                   # the id of the voucher that it was allowed by, or that did not do
+    evidence: tuple[str, ...] = ()      # in words: what the verdict rests on beside rule, stamps and voucher
     of: int = 0                         # repeat: the violation it repeats
     count: int = 1                      # repeat: how many more times
     first_ns: int = 0                   # repeat: when the first of them happened; time_ns is the last

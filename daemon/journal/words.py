@@ -10,7 +10,7 @@ from ..rules.reserved import NEXT_STEPS
 if TYPE_CHECKING:
     from .record import GapRow, Record
 
-VERDICTS = {"denied": "DENIED", "killed": "KILLED", "audited": "AUDIT", "observed": "SEEN"}
+VERDICTS = {"denied": "DENIED", "killed": "KILLED", "audited": "AUDIT", "observed": "SEEN", "vouched": "VOUCHED"}
 ACTS = {    # where the channel says more than read, write, execute, connect
     "mmap": "map as code", "receive": "receive a handle on", "create": "create", "mknod": "make the node",
     "mkdir": "make the folder", "symlink": "make the symbolic link", "link": "make a hard link of", "unlink": "delete",
@@ -30,7 +30,8 @@ OUTCOMES = {
     "killed": "The kernel refused it and killed the process.",
     "audited": "It was allowed: the rule is in audit mode. With mode: enforce it would have been refused.",
     "observed": "It had already happened when it was seen: this host cannot refuse it on this channel "
-                "(see nbsp coverage)."}
+                "(see nbsp coverage).",
+    "vouched": "It was allowed: a voucher granted it to this operator."}
 
 
 def printable(text: str, limit: int = 200) -> str:
@@ -56,8 +57,10 @@ def line(record: Record) -> str:
     """Return the record in one line."""
     head = f"{record.seq or '-':>6}  {when(record.time_ns)}  "
     if record.kind == "violation":
+        way = f"by voucher {printable(record.voucher)}" if record.verdict == "vouched" else (
+            f"only through {either(record.missing)}")
         return (f"{head}{VERDICTS.get(record.verdict, record.verdict):<7} {printable(record.rule)}  {_program(record)} "
-                f"by {_operator(record)}: {_attempt(record)}; only through {either(record.missing)}")
+                f"by {_operator(record)}: {_attempt(record)}; {way}")
     if record.kind == "repeat":
         return (f"{head}{'AGAIN':<7} {printable(record.rule)}  {_program(record)} by {_operator(record)}: "
                 f"{_attempt(record)}; {_times(record.count)} more, as record {record.of}")
@@ -71,8 +74,9 @@ def story(record: Record) -> str:
     """Return the record in full, ending with what to do next."""
     if record.kind not in ("violation", "repeat"):
         return _story_of_event(record)
+    did = "was allowed to" if record.verdict == "vouched" else "tried to"
     rows = [
-        ("What", f"{_program(record)} tried to {_attempt(record)} (channel {record.channel})"),
+        ("What", f"{_program(record)} {did} {_attempt(record)} (channel {record.channel})"),
         ("When", f"{when(record.time_ns)}, {record.boot_ns / 1e9:.3f} s after boot, generation {record.generation}"),
         ("Who", _who(record)),
         ("Program", f"{printable(record.exe) or 'unknown'}, pid {record.pid}"
@@ -81,6 +85,8 @@ def story(record: Record) -> str:
         ("Came from", _ancestry(record)),
         ("Where", printable(record.unit or record.cgroup)),
         ("Stamps", _stamps(record)),
+        ("Voucher", printable(record.voucher)),
+        ("Evidence", "; ".join(map(printable, record.evidence))),
         ("Rule", printable(record.rule) + (f", protecting {printable(record.resource)}" if record.resource else "")),
         ("Reason", printable(record.reason)),
         ("Owner", printable(record.owner)),
@@ -134,7 +140,8 @@ def _who(record: Record) -> str:
 def _stamps(record: Record) -> str:
     if not record.stamps:
         return "none: it came through no checkpoint"
-    return f"{', '.join(map(printable, record.stamps))}: not what the rule asks for"
+    names = ", ".join(map(printable, record.stamps))
+    return names if record.verdict == "vouched" else f"{names}: not what the rule asks for"
 
 
 def _ancestry(record: Record) -> str:
@@ -171,6 +178,8 @@ SEALED_STEPS["traceme"] = SEALED_STEPS["ptrace"]
 
 
 def _next_step(record: Record) -> str:
+    if record.verdict == "vouched":
+        return "nothing to do"
     if record.rule == "self":
         return ("to change nbspd itself: nbsp maintain --for 10m --reason TEXT; to stop or restart it: systemctl; "
                 f"while it runs, see: nbsp lineage {record.pid}")

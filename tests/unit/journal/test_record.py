@@ -96,3 +96,16 @@ def test_repeat_says_how_often() -> None:
     record = violation(kind="repeat", of=17, count=1203, first_ns=1)
     assert "1,203 times more, as record 17" in record.line()
     assert "the first is record 17" in record.story()
+
+
+def test_what_a_voucher_allowed_is_told_as_allowed() -> None:
+    record = violation(seq=9, verdict="vouched", voucher="v-7", stamps=("pooler",), missing=())
+    assert "VOUCHED" in record.line() and record.line().endswith("by voucher v-7")
+    story = record.story()
+    assert "was allowed to connect to" in story and "v-7" in story and "nobody may" not in story
+    assert "refused" not in story and "not what the rule asks for" not in story
+
+
+def test_why_a_voucher_did_not_do_is_told() -> None:
+    story = violation(voucher="v-7", evidence=("it expired 3 s before",)).story()
+    assert "it expired 3 s before" in story and "v-7" in story
