@@ -11,6 +11,7 @@ from typing import Any, Callable
 from . import __version__
 from .activation import Activation
 from .audited import closing, knowledge
+from .balance import account_json, totals, unexplained
 from .changes import Change
 from .control.peer import Peer
 from .control.protocol import PROTOCOL, Reply, Request, WithDescriptor
@@ -89,7 +90,6 @@ class Answers:
                           "state": "nbspd's own", "open_channels": 0,
                           "counters": account_json(counters.get(number), accounts.get(number))})
         pending = activation.generations.now.pending
-        total = [account_json(hits, accounts.get(number)) for number, hits in counters.items()]
         return {
             "protocol": PROTOCOL, "version": __version__, "pid": os.getpid(), "state": self.state(),
             "generation": activation.number, "previous": activation.generations.now.previous,
@@ -100,7 +100,7 @@ class Answers:
             "tried": list(enforcer.report.tried) if enforcer is not None else [],
             "rules_folder": str(self.settings.rules), "rules": rules,
             "missing_paths": list(active.bound.missing) if active is not None else [],
-            "totals": {key: sum(each[key] for each in total) for key in account_json(None, None)},
+            "totals": totals(counters, accounts), "unexplained": self.unexplained(),
             "pending": None if pending is None else {
                 "generation": pending.generation, "by": pending.by,
                 "remaining_s": round(max(0.0, pending.remaining_s(boot_time_s())), 1)},
@@ -110,7 +110,7 @@ class Answers:
             "maintained_s": round(enforcer.maintained_s(), 1) if enforcer is not None else 0.0,
             "journal": {"path": str(self.settings.journal), "last": self.last_seq(), "trouble": recorder.trouble,
                         "failures": recorder.failures, "notes_waiting": len(recorder.notes),
-                        "notes_dropped": recorder.notes_dropped,
+                        "notes_dropped": recorder.notes_dropped, **self.proofs(),
                         "ring_waiting_bytes": enforcer.ring.pending_bytes() if enforcer is not None else 0},
             "gaps": self.gaps(), "bugs": self.bugs,
             "programs": [{"name": program.name, "hook": program.hook, "attached": program.attached,
@@ -272,7 +272,8 @@ class Answers:
         lost = [f"the image {file} of a loop device below protected files has no name any more: it is not protected"
                 for file in (active.bound.lost_disks if active is not None else ())]
         skipped = self.skipped()
-        return [*self.activation.trouble.values(), *([skipped] if skipped else []), *behind, *lost,
+        unsigned = self.recorder.signing.trouble
+        return [*self.activation.trouble.values(), *(words for words in (skipped, unsigned) if words), *behind, *lost,
                 *(enforcer.left_behind if enforcer is not None else ()),
                 *([f"{journal}; records wait in the kernel"] if journal else [])]
 
@@ -292,12 +293,32 @@ class Answers:
         except JournalError:
             return {}
 
+    def unexplained(self) -> int:
+        """Return of how many hits nobody knows what became; 0 while what came before is not accounted for yet."""
+        enforcer, journal = self.activation.enforcer, self.recorder.journal
+        if enforcer is None or journal is None or self.recorder.intake is None:
+            return 0
+        try:
+            return unexplained(enforcer, journal.accounting)
+        except JournalError:
+            return 0
+
     def last_seq(self) -> int:
         """Return the number of the newest record, 0 when the journal cannot be read."""
         try:
             return self.recorder.journal.last_seq() if self.recorder.journal is not None else 0
         except JournalError:
             return 0
+
+    def proofs(self) -> dict[str, Any]:
+        """Return the journal's head as this daemon wrote it, and what it signed last."""
+        journal, last = self.recorder.journal, self.recorder.signing.last
+        try:
+            anchor = journal.anchor().text if journal is not None else ""
+        except JournalError:
+            anchor = ""
+        return {"anchor": anchor, "signed": None if last is None else {
+            "to": last.to, "at": last.time_ns / 1e9, "key": last.key}}
 
     def gaps(self) -> list[dict[str, Any]]:
         """Return the latest gap records."""
@@ -333,15 +354,6 @@ def wanted_reason(request: Request) -> str:
     if len(reason) > REASON_MAX:
         raise UsageError(f"the reason is longer than {REASON_MAX} characters", "say it shorter")
     return reason
-
-
-def account_json(kernel: tuple[int, int] | None, account: Account | None) -> dict[str, int]:
-    """Return what became of a rule's hits: hits = journaled + coalesced + lost + waiting, always."""
-    hits, kernel_lost = kernel or (0, 0)
-    known = account or Account()
-    lost = kernel_lost + known.gone
-    return {"hits": hits, "journaled": known.journaled, "coalesced": known.coalesced, "lost": lost,
-            "waiting": hits - known.journaled - known.coalesced - lost}
 
 
 def change_json(change: Change) -> Reply:

@@ -27,6 +27,7 @@ from .journal.sinks import Feed, JsonLines, Sink, journald
 from .journal.store import Journal
 from .naming import Naming
 from .paths import Settings
+from .signing import Signing
 
 if TYPE_CHECKING:
     from .programs.enforcer import Enforcer
@@ -88,8 +89,9 @@ class Recorder:
         self.looked_ns = time.time_ns()     # at the counters of losses
         self.on_written: Callable[[], None] = lambda: None
         self.windows, self.retry, self.losses = Timer("boot"), Timer(), Timer()
+        self.signing = Signing(settings.state, self.note)
         for timer, handler in ((self.windows, self.on_windows), (self.retry, self.on_retry),
-                               (self.losses, self.on_losses)):
+                               (self.losses, self.on_losses), (self.signing.timer, self.on_sign)):
             loop.watch(timer, handler)
 
     # -- beginnings and ends
@@ -113,15 +115,17 @@ class Recorder:
     def detach(self) -> None:
         """Read what is left and stop listening; the enforcer is about to be closed."""
         self.write(is_last=True)
+        self.sign()
         if self.enforcer is not None:
             self.loop.forget(self.enforcer.ring)
         self.enforcer = self.intake = None
 
     def close(self, last: Record) -> None:
-        """Write everything down, with a last record, and close the journal."""
+        """Write everything down, with a last record, sign it, and close the journal."""
         self.write(is_last=True)
         self.note(last)
         self.write()
+        self.sign()
         if self.trouble:
             print(f"nbspd: {self.trouble}; the end of the journal is missing", file=sys.stderr, flush=True)
         if self.enforcer is not None:
@@ -130,7 +134,7 @@ class Recorder:
         if self.journal is not None:
             self.journal.close()
             self.journal = self.feed = None
-        for timer in (self.windows, self.retry, self.losses):
+        for timer in (self.windows, self.retry, self.losses, self.signing.timer):
             self.loop.forget(timer)
             timer.close()
 
@@ -152,6 +156,11 @@ class Recorder:
         self.losses.read()
         self.losses.cancel()
         self.notice_losses()
+
+    def on_sign(self, _events: int) -> None:
+        """Records have been unsigned for long enough."""
+        self.signing.timer.read()
+        self.sign()
 
     def on_retry(self, _events: int) -> None:
         """Try the journal again."""
@@ -193,6 +202,25 @@ class Recorder:
             return
         self.recovered()
         self.arm_windows()
+        if count:
+            self.deliver(self.journal, count)
+        if self.signing.is_due(self.journal):
+            self.sign()
+
+    def load_key(self) -> None:
+        """Have the host's key ready, made at the first start; what is to be said of it goes with the next signature."""
+        if self.journal is not None and not self.trouble:
+            self.signing.load(self.journal)
+
+    def sign(self) -> None:
+        """Sign the journal as it is now. When it cannot be written, that is tried again later with everything else."""
+        if self.journal is None or self.trouble:
+            return
+        try:
+            count = self.signing.sign(self.journal, self.enforcer.counters() if self.enforcer is not None else {})
+        except JournalError as error:
+            self.fail(error)
+            return
         if count:
             self.deliver(self.journal, count)
 

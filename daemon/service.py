@@ -103,6 +103,7 @@ class Service:
         if self.activation.is_stale:
             self.ask_refresh()
         self.look_again()
+        self.recorder.load_key()
 
     def begin_enforcing(self, settings: Settings) -> Enforcer:
         """Start the enforcer and listen to what it has to say. Raises NbspdError."""

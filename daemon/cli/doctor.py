@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from ..kernel.features import Feature
 
 NEEDED = ("kernel", "btf", "root", "bcc", "cgroup2", "lockdown")    # without one of these nothing can be enforced
-PACKAGES = {"click": "python3-click", "psutil": "python3-psutil", "pyroute2": "python3-pyroute2",
-            "yaml": "python3-yaml"}
+PACKAGES = {"click": "python3-click", "cryptography": "python3-cryptography", "psutil": "python3-psutil",
+            "pyroute2": "python3-pyroute2", "yaml": "python3-yaml"}
 OPTIONAL = {"systemd": ("python3-systemd", "records go to the journal of systemd as well")}
 
 

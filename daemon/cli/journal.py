@@ -9,12 +9,15 @@ from typing import Any, Mapping
 import click
 
 from ..errors import EXIT_OK
-from ..paths import STATE
-from .verb import FOLDER, Answer, Entry, LazyGroup, Moment, shared_options, verb
+from .verb import Entry, LazyGroup, Moment, shared_options
 
 LIMIT = 100
 CUT = "(older records were left out, as there are too many; use --since, --rule or --limit)"
-SUBVERBS = {"verify": Entry(".journal", "verify", "check the hash chain, name the first bad record")}
+SUBVERBS = {
+    "verify": Entry(".proof", "verify", "check chain, signatures and accounts, name the first bad record"),
+    "anchor": Entry(".proof", "anchor", "the head of the journal in a line, to be kept elsewhere"),
+    "key": Entry(".proof", "key", "the public key with which the journal can be checked"),
+}
 
 
 def show(runtime: Path, since: float | None, rule: str | None, limit: int, is_following: bool, is_json: bool) -> int:
@@ -71,23 +74,3 @@ journal = LazyGroup(
                          help="The newest so many."),
             click.Option(["--follow", "-f", "is_following"], is_flag=True, help="Go on with new ones as they come."),
             *shared_options(is_remote=True)])
-
-
-@verb("verify", "sudo nbsp journal verify", is_remote=False,
-      options=[click.Option(["--state"], type=FOLDER, default=STATE, show_default=True, metavar="DIR",
-                            help="Folder of the journal.")])
-def verify(state: Path) -> Answer:
-    """Check the hash chain of the journal file.
-
-    Finds any edit, removal or reordering and names the first bad record; then the exit code is 1. The daemon need
-    not run.
-    """
-    from ..journal.chain import verify as verify_chain
-    from .permission import require_journal
-    words = ["journal", "verify", *(["--state", str(state)] if state != STATE else [])]
-    require_journal(state / "journal.db", words)
-    found = verify_chain(state / "journal.db")
-    data = {"count": found.count, "first": found.first, "last": found.last, "head": found.head}
-    if not found.count:
-        return Answer(data, "the journal is empty")
-    return Answer(data, f"{found.count} records, {found.first} to {found.last}, untouched; last hash {found.head}")

@@ -41,6 +41,9 @@ def words(reply: Mapping[str, Any]) -> str:
         parts.append(rules_table(reply["rules"], reply["totals"]))
     else:
         parts.append("no rules: nothing is enforced")
+    if reply["unexplained"]:
+        count = abs(reply["unexplained"])
+        parts.append(paint(f"! nobody knows what became of {count} hits: see nbsp journal verify", "open"))
     parts += [paint(f"! {clean(trouble)}", "open") for trouble in reply["troubles"]]
     parts += [gap_words(gap) for gap in reply["gaps"]]
     return "\n\n".join(parts)
@@ -94,6 +97,8 @@ def journal_words(journal: Mapping[str, Any]) -> str:
         parts.append(journal["trouble"])
     if journal["ring_waiting_bytes"]:
         parts.append(f"{journal['ring_waiting_bytes']} bytes wait in the kernel")
+    if journal["signed"]:
+        parts.append(f"signed up to {journal['signed']['to']}")
     if journal["notes_dropped"]:
         parts.append(f"{journal['notes_dropped']} notes were dropped")
     return "; ".join(parts)

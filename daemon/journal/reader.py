@@ -10,9 +10,12 @@ from typing import Any, Iterable, Iterator, NamedTuple
 
 from ..errors import JournalError
 from . import schema
+from .anchors import Anchor
+from .chain import GENESIS
 from .record import Record
 
 ALIVE = "alive_ns"
+COMMON = frozenset(("violation", "repeat"))
 
 
 class Account(NamedTuple):
@@ -58,6 +61,8 @@ class Reader:
                 values.append(value)
         if wanted := tuple(kinds):
             terms.append(f"kind IN ({', '.join('?' * len(wanted))})")
+            if not COMMON & set(wanted):
+                terms.append(schema.RARE)       # SQLite then finds them by their index
             values += wanted
         order = "DESC" if after_seq is None else "ASC"
         where = f"WHERE {' AND '.join(terms)}" if terms else ""
@@ -79,6 +84,17 @@ class Reader:
         """Return the number of the newest record, 0 of an empty journal."""
         with self._trouble():
             return int(self._db.execute("SELECT coalesce(max(seq), 0) FROM records").fetchone()[0])
+
+    def anchor(self) -> Anchor:
+        """Return the newest record's number and hash, with the key that signed last; the genesis of an empty one."""
+        with self._trouble():
+            row = self._db.execute("SELECT seq, hash FROM records ORDER BY seq DESC LIMIT 1").fetchone()
+        return Anchor(*(row[0], row[1].hex()) if row else (0, GENESIS.hex()), self.last_key())
+
+    def last_key(self) -> str:
+        """Return the id of the key that signed the journal last, "" when none did."""
+        newest = self.query(kinds=("signature",), limit=1)
+        return newest[0].signed.key if newest and newest[0].signed else ""
 
     def pending(self) -> dict[int, int]:
         """Return how often violations have been repeated without a repeat record yet: number of the first -> count."""

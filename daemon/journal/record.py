@@ -12,7 +12,7 @@ from . import words
 
 KINDS = frozenset((
     "violation", "repeat", "start", "stop", "reload", "reload-failed", "rollback", "confirm", "detach", "gap", "adopt",
-    "degraded", "note", "anchor", "close", "maintenance"))
+    "degraded", "note", "anchor", "close", "maintenance", "key", "signature"))
 
 
 class Ancestor(NamedTuple):
@@ -32,6 +32,30 @@ class GapRow(NamedTuple):
     journaled: int      # read from the kernel's ring when the gap ended
     lost: int           # the ring was full: the kernel counted them, no details exist
     gone: int = 0       # journaled once, in a journal that has since been deleted or damaged
+
+
+class Signed(NamedTuple):
+    """What the host signs about its journal: everything up to record `to`, whose hash is `head`, and the accounts.
+
+    The kernel's count of hits, and what became of them, are those of the epoch: hits = journaled + coalesced + lost +
+    waiting. `violations`, `repeats` and `losses` are how many the journal has written, in all epochs: what lies between
+    two signatures, or behind the last one, can be compared with them.
+    """
+
+    to: int
+    head: str           # hex
+    key: str            # the id of the host's key
+    boot: str           # boot id
+    epoch: str          # boot id and map id, "" while no programs are loaded
+    hits: int
+    journaled: int
+    coalesced: int
+    lost: int
+    waiting: int
+    violations: int
+    repeats: int
+    losses: int
+    signature: str = ""     # base64
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +114,7 @@ class Record:
     gaps: tuple[GapRow, ...] = ()
     dropped_to: int = 0                 # anchor: the last record that retention dropped, and its hash
     dropped_hash: str = ""
+    signed: Signed | None = None        # signature
 
     def to_json(self) -> str:
         """Return the canonical JSON: sorted keys, no blanks, ASCII, nothing that has its default value."""
@@ -100,6 +125,8 @@ class Record:
                                   for pid, comm, uid, *exe in self.ancestry]
         if self.gaps:
             values["gaps"] = [row._asdict() for row in self.gaps]
+        if self.signed:
+            values["signed"] = self.signed._asdict()
         return _encode(values)
 
     @classmethod
@@ -166,17 +193,27 @@ def _gaps(value: Any) -> tuple[GapRow, ...]:
                  for row in _objects(value))
 
 
+def _signed(value: Any) -> Signed:
+    row, = _objects([value])
+    if row.keys() != set(Signed._fields):
+        raise KeyError
+    values: dict[str, Any] = {
+        name: _text(value) if name in _SIGNED_TEXTS else _number(value) for name, value in row.items()}
+    return Signed(**values)
+
+
 def _objects(value: Any) -> list[dict[str, Any]]:
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise TypeError
     return value
 
 
+_SIGNED_TEXTS = frozenset(("head", "key", "boot", "epoch", "signature"))
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _NAMES = tuple(field.name for field in fields(Record))
 _DEFAULTS = tuple(None if field.default is MISSING else field.default for field in fields(Record))
 _VALUES = attrgetter(*_NAMES)
 _BY_TYPE: dict[str, Callable[[Any], Any]] = {
     "str": _text, "int": _number, "tuple[str, ...]": _texts, "tuple[Ancestor, ...]": _ancestors,
-    "tuple[GapRow, ...]": _gaps}
+    "tuple[GapRow, ...]": _gaps, "Signed | None": _signed}
 _READERS = {field.name: _BY_TYPE[str(field.type)] for field in fields(Record)}

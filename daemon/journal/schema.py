@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Iterator
 
@@ -15,12 +15,17 @@ APPLICATION = 0x6E627370    # "nbsp"
 VERSION = 1
 QUICK_CHECK_BYTES = 16 << 20    # files up to this size are checked whole when opened; takes about 20 ms
 
-TABLES = """
+# the daemon's own records, which are few among many violations
+RARE = "kind NOT IN ('violation', 'repeat')"
+BY_KIND = f"CREATE INDEX IF NOT EXISTS records_by_kind ON records (kind, seq) WHERE {RARE}"
+
+TABLES = f"""
 CREATE TABLE records (
     seq INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL, kind TEXT NOT NULL, rule TEXT NOT NULL, body TEXT NOT NULL,
     prev BLOB NOT NULL, hash BLOB NOT NULL);
 CREATE INDEX records_by_time ON records (time_ns);
 CREATE INDEX records_by_rule ON records (rule, seq) WHERE rule != '';
+{BY_KIND};
 CREATE TABLE accounts (
     epoch TEXT NOT NULL, rule INTEGER NOT NULL, journaled INTEGER NOT NULL, coalesced INTEGER NOT NULL,
     kernel_lost INTEGER NOT NULL, gone INTEGER NOT NULL, PRIMARY KEY (epoch, rule)) WITHOUT ROWID;
@@ -130,4 +135,6 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = NORMAL")     # survives our death; power loss also ends the kernel's counters
     database.execute("PRAGMA cache_size = -2048")
+    with suppress(sqlite3.OperationalError):        # of an older version, on a full disk: looking takes longer, no more
+        database.execute(BY_KIND)
     database.execute("SELECT max(seq) FROM records").fetchone()

@@ -11,9 +11,11 @@ from typing import Iterable, Mapping, Sequence
 
 from ..errors import JournalError
 from . import recovery, retention, schema
+from .anchors import Anchor
 from .chain import GENESIS, link
 from .reader import ALIVE, Account, Reader
 from .record import Record
+from .signatures import Sign, written
 
 Tally = tuple[int, int, int]    # how many repeats, boot clock of the first and of the last
 
@@ -37,6 +39,7 @@ class Journal(Reader):
         self.lineage = 0
         self._notes: list[str] = []
         self._files: recovery.Identity = ()
+        self._tail: tuple[int, bytes] | None = None     # the newest record as it was written, whatever the file says
         super().__init__(path)
         self.begin_epoch(epoch)
         self.append((), closing=self.pending())
@@ -50,7 +53,8 @@ class Journal(Reader):
     def append(self, records: Sequence[Record], *, ring_position: int | None = None,
                accounting: Mapping[int, tuple[int, int]] | None = None, lost: Mapping[int, int] | None = None,
                gone: Mapping[int, int] | None = None, repeats: Mapping[int, Tally] | None = None,
-               new_repeats: Mapping[int, Tally] | None = None, closing: Iterable[int] = ()) -> tuple[int, ...]:
+               new_repeats: Mapping[int, Tally] | None = None, closing: Iterable[int] = (),
+               sign: Sign | None = None) -> tuple[int, ...]:
         """Write a batch in one transaction and return the records' numbers.
 
         ring_position  position after the last ring record of this batch
@@ -59,6 +63,7 @@ class Journal(Reader):
         gone           rule number -> how many more hits were in a journal that is gone
         repeats        violation's number -> repeats of it; new_repeats: the same by index into `records`
         closing        violations whose windows close: their pending repeats become a `repeat` record each
+        sign           makes a signature of all this and everything before, which is appended
 
         Raises JournalError and changes nothing when it cannot be written (full disk, ...): leave the records in the
         ring and try again later. JournalReplaced is one of these that needs no waiting.
@@ -70,7 +75,7 @@ class Journal(Reader):
                 raise JournalReplaced(self.path)
             try:
                 return self._write(records, ring_position, accounting or {}, lost or {}, gone or {}, repeats or {},
-                                   new_repeats or {}, closed)
+                                   new_repeats or {}, closed, sign)
             except sqlite3.Error as error:
                 if attempt or not schema.is_damage(error):
                     raise schema.in_words(error, self.path) from None
@@ -109,11 +114,14 @@ class Journal(Reader):
         """Drop the oldest records beyond a size or age and return how many; the newest always stays."""
         self.ensure()
         with self._trouble():
-            return retention.retain(self._db, self._insert, max_bytes, max_age_s)
+            count = retention.retain(self._db, self._insert, max_bytes, max_age_s)
+            self._tail = self._newest()
+        return count
 
     def _write(self, records: Sequence[Record], ring_position: int | None, accounting: Mapping[int, tuple[int, int]],
                lost: Mapping[int, int], gone: Mapping[int, int], repeats: Mapping[int, Tally],
-               new_repeats: Mapping[int, Tally], closing: tuple[int, ...]) -> tuple[int, ...]:
+               new_repeats: Mapping[int, Tally], closing: tuple[int, ...], sign: Sign | None) -> tuple[int, ...]:
+        self._check_tail()
         changed, touched = dict(self._mirror), {*accounting, *lost, *gone}
         for rule in touched:
             account, (journaled, coalesced) = changed.get(rule, Account()), accounting.get(rule, (0, 0))
@@ -133,13 +141,30 @@ class Journal(Reader):
                                  [(self.epoch, rule, *account) for rule, account in carried.items()])
             if ring is not None:
                 self._db.execute("INSERT OR REPLACE INTO rings VALUES (?, ?)", (self.epoch, ring))
+            if sign is not None:
+                seqs += self._insert([sign(*self._newest(), written(self._db))])
+            tail = self._newest()
+        self._tail = tail
         self._mirror, self._mirror_ring, self._notes = changed, ring, []
         return seqs
 
+    def anchor(self) -> Anchor:
+        """Return the newest record as it was written here, whatever the file says of it now."""
+        return super().anchor() if self._tail is None else Anchor(self._tail[0], self._tail[1].hex(), self.last_key())
+
+    def _newest(self) -> tuple[int, bytes]:
+        return self._db.execute("SELECT seq, hash FROM records ORDER BY seq DESC LIMIT 1").fetchone() or (0, GENESIS)
+
+    def _check_tail(self) -> None:
+        """Say so when the newest record is not the one that was written last."""
+        if self._tail not in (None, found := self._newest()):
+            self._notes.append(f"somebody changed the journal while nbspd had it open: the newest record was "
+                               f"{self._tail and self._tail[0]} and is {found[0]}; see: nbsp journal verify")
+            self._tail = None
+
     def _insert(self, records: Iterable[Record]) -> tuple[int, ...]:
         """Chain records to the newest one and insert them; to be called inside a transaction."""
-        row = self._db.execute("SELECT seq, hash FROM records ORDER BY seq DESC LIMIT 1").fetchone()
-        seq, head = row or (0, GENESIS)
+        seq, head = self._newest()
         rows, seqs = [], []
         for record in records:
             seq, previous, body = seq + 1, head, record.to_json()
@@ -168,6 +193,7 @@ class Journal(Reader):
             self._db = schema.connect(self.path)
             self._files = recovery.identify(self.path)
         self.lineage += 1
+        self._tail = None
         journaled, coalesced = (sum(account[column] for account in self._mirror.values()) for column in (0, 1))
         self._notes.append(f"{why}; this one was begun{f', the old one is {kept}' if kept else ''}; the old one held "
                            f"{journaled} violations and counted {coalesced} repeats since the kernel began counting")

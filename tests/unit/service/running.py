@@ -88,6 +88,11 @@ class Running:
 
 
 def records(settings: Settings) -> list[Record]:
+    """Return what the journal has, without what the daemon adds about the journal itself."""
+    return [record for record in all_records(settings) if record.kind not in ("key", "signature")]
+
+
+def all_records(settings: Settings) -> list[Record]:
     reader = Reader(settings.journal)
     found = list(reader.query(limit=1000))
     reader.close()
