@@ -138,7 +138,8 @@ class Host:
 
 
 def assert_balanced(status: Mapping[str, Any]) -> None:
-    """Fail unless the kernel's counts are exactly what the journal accounts for."""
+    """Fail unless the kernel's counts are exactly what the journal accounts for, and what waits lies in the ring."""
+    assert status["unexplained"] == 0
     for row in (*status["rules"], {"id": "all rules", "counters": status["totals"]}):
         count = Counter(row["counters"])
         assert count["hits"] == count["journaled"] + count["coalesced"] + count["lost"] + count["waiting"], row
