@@ -46,13 +46,25 @@ def verify(file: Path | None, state: Path, socket: Path, keys: Sequence[str], an
     if status is not None and status["journal"]["anchor"]:
         wanted += read_anchors(status["journal"]["anchor"])
     known: tuple[PublicKey, ...] = tuple(key for text in keys for key in read_keys(text))
-    found = verify_chain(path, known or (keys_beside(state) if file is None else ()), wanted)
+    if not known and file is None and (status is None or status["journal"]["signed"] or has_signature(path)):
+        known = keys_beside(state)      # else the daemon has signed nothing yet, and says itself what it wrote last
+    found = verify_chain(path, known, wanted)
     if status is not None and status["unexplained"]:
         raise JournalError(f"the kernel counted {status['totals']['hits']} hits, and of {abs(status['unexplained'])} "
                            "of them nobody knows what became: records or accounts were taken from the journal",
                            "compare with a copy kept elsewhere; see: nbsp status")
     data = {**asdict(found), "strangers": list(found.strangers), "is_compared": status is not None}
     return Answer(data, words(found, file is None, status is not None))
+
+
+def has_signature(path: Path) -> bool:
+    """Return whether anything in a journal is signed. Raises JournalError."""
+    from ..journal.reader import Reader
+    reader = Reader(path)
+    try:
+        return bool(reader.last_key())
+    finally:
+        reader.close()
 
 
 def where(file: Path | None, state: Path) -> list[str]:

@@ -66,8 +66,9 @@ class Daemon:
 
     def nbsp(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the operator's command against it."""
-        where = ["--state", str(self.settings.state)] if arguments[:2] == ("journal", "verify") else [
-            "--runtime", str(self.settings.runtime)]
+        where = ["--runtime", str(self.settings.runtime)]
+        if arguments[:2] == ("journal", "verify"):
+            where += ["--state", str(self.settings.state)]
         return subprocess.run([sys.executable, "-m", "tests.native.command", "nbsp", *arguments, *where], cwd=ROOT,
                               text=True, capture_output=True, stdin=subprocess.DEVNULL)
 

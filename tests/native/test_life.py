@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 from pathlib import Path
 from typing import Iterator
 
@@ -211,3 +212,15 @@ def test_an_upgrade_leaves_no_gap(own: Daemon) -> None:
     finally:
         for client in clients:
             client.close()
+
+
+def test_the_journal_is_verified_before_anything_is_signed(own: Daemon) -> None:
+    """In the first minute there is a key and no signature: what the daemon wrote last is compared all the same."""
+    own.start()
+    young = own.nbsp("journal", "verify")
+    assert young.returncode == 0 and "nothing is signed yet" in young.stdout, young.stderr
+    assert "compared with what the daemon wrote" in young.stdout
+    with sqlite3.connect(own.settings.state / "journal.db") as database:
+        database.execute("DELETE FROM records WHERE seq = (SELECT max(seq) FROM records)")
+    database.close()
+    assert own.nbsp("journal", "verify").returncode == 1
