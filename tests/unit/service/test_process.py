@@ -49,7 +49,7 @@ def test_as_a_process_with_systemd_a_second_daemon_and_sigterm(settings: Setting
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(30)
-        environment = os.environ | {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
+        environment = os.environ | {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "2000000"}
         environment.pop("WATCHDOG_PID", None)
         command = ["/usr/bin/python3", "-c", MAIN, str(tmp_path)]
         with subprocess.Popen(command, cwd=root, env=environment, stderr=subprocess.PIPE) as daemon, killed(daemon):
